@@ -32,11 +32,12 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from tapegrad.kernels import memory, scalar
 
@@ -212,6 +213,20 @@ call5, call6, call7 = _caller(5), _caller(6), _caller(7)
 
 
 @intrinsic
+def call_n(typingctx, target, words):
+    """Call the C function at ``target`` with a tuple of integers or addresses; no result."""
+
+    def codegen(context, builder, signature, args):
+        word = ir.IntType(64)
+        values = cgutils.unpack_tuple(builder, args[1])
+        kind = ir.FunctionType(ir.VoidType(), [word] * len(values))
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, words), codegen
+
+
+@intrinsic
 def fill_bytes(typingctx, address, value, n):
     """``memset(address, value, n)``."""
 
@@ -242,10 +257,42 @@ def copy_bytes(typingctx, target, source, n):
     return types.void(types.int64, types.int64, types.int64), codegen
 
 
+@intrinsic
+def like(typingctx, value, x):
+    """``value`` in the dtype of ``x``."""
+    target = types.unliteral(x)
+
+    def codegen(context, builder, signature, args):
+        return context.cast(builder, args[0], signature.args[0], signature.return_type)
+
+    return target(value, x), codegen
+
+
+@intrinsic
+def f64_to_bits(typingctx, x):
+    """The 64 bits of a float64, as an int64."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.IntType(64))
+
+    return types.int64(types.float64), codegen
+
+
+@intrinsic
+def bits_to_f64(typingctx, bits):
+    """The float64 that 64 bits stand for."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.DoubleType())
+
+    return types.float64(types.int64), codegen
+
+
 # --- kernels --------------------------------------------------------------------------------------
 
 _libraries: dict[str, Any] = {}  # machine code stays mapped for as long as the process lives
 _jitted: dict[Any, Any] = {}
+_BITS = {"like": like, "f64_to_bits": f64_to_bits, "bits_to_f64": bits_to_f64, "call_n": call_n}
 _FAST: dict[bool, Any] = {False: False, True: {"reassoc", "contract"}}
 
 
@@ -254,8 +301,42 @@ def _device(function: Callable, names: dict[str, Any], fastmath: bool = False) -
     key = (function, names.get("T"), names.get("TO"), fastmath)
     if key not in _jitted:
         bound = _rebind(function, names, fastmath)
-        _jitted[key] = numba.njit(**FLAGS, fastmath=_FAST[fastmath])(bound)
+        jitted = numba.njit(**FLAGS, fastmath=_FAST[fastmath])(bound)
+        integer = getattr(function, "integer", None)
+        if integer is not None:
+            jitted = _by_kind(jitted, _device(integer, names), function.__code__.co_argcount)
+        _jitted[key] = jitted
     return _jitted[key]
+
+
+def _by_kind(floating: Any, integer: Any, n_args: int) -> Any:
+    """One function that is ``integer`` for integer operands and ``floating`` for the others."""
+    if n_args == 1:
+
+        def choose(x):
+            raise NotImplementedError
+
+        def resolve(x):
+            return (lambda x: integer(x)) if isinstance(x, types.Integer) else (lambda x: floating(x))
+
+        def call(x):
+            return choose(x)
+
+    else:
+
+        def choose(x, y):
+            raise NotImplementedError
+
+        def resolve(x, y):
+            if isinstance(x, types.Integer) and isinstance(y, types.Integer):
+                return lambda x, y: integer(x, y)
+            return lambda x, y: floating(x, y)
+
+        def call(x, y):
+            return choose(x, y)
+
+    overload(choose)(resolve)
+    return numba.njit(**FLAGS)(call)
 
 
 def _rebind(function: Callable, names: dict[str, Any], fastmath: bool = False) -> Any:
@@ -267,6 +348,8 @@ def _rebind(function: Callable, names: dict[str, Any], fastmath: bool = False) -
         if isinstance(value, pytypes.FunctionType) and value.__module__.startswith("tapegrad."):
             if value is memory.array:
                 scope[name] = array
+            elif value.__module__ == memory.__name__ and value.__name__ in _BITS:
+                scope[name] = _BITS[value.__name__]
             else:
                 scope[name] = _device(value, names, fastmath)
         elif value is scalar:
@@ -284,6 +367,12 @@ def _global_names(code: pytypes.CodeType) -> set[str]:
         if isinstance(constant, pytypes.CodeType):
             names |= _global_names(constant)
     return names
+
+
+def device_rule(rule: Callable) -> Any:
+    """Jit a derivative rule (its ``f`` becomes the namespace of jitted scalar functions)."""
+    with global_compiler_lock:
+        return _device(rule, {})
 
 
 _scalars: pytypes.ModuleType | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import numpy as np
 
-__all__ = ["T", "TO", "array", "int64"]
+__all__ = ["T", "TO", "array", "bits_to_f64", "call_n", "f64_to_bits", "int64", "like"]
 
 int64 = np.int64
 # Placeholders: the compiler substitutes the dtype a kernel is built for.
@@ -24,3 +25,23 @@ def array(address: int, n: int, dtype: type) -> np.ndarray:
         return np.empty(0, dtype)
     raw = (ctypes.c_char * (n * itemsize)).from_address(address)
     return np.frombuffer(raw, dtype=dtype, count=n)
+
+
+def like(value: object, x: Any) -> Any:
+    """``value`` in the dtype of ``x`` (so that a literal neither widens float32 nor breaks uint64)."""
+    return np.asarray(x).dtype.type(value)
+
+
+def f64_to_bits(x: Any) -> Any:
+    """The 64 bits of a float64, as an int64."""
+    return np.float64(x).view(np.int64)
+
+
+def bits_to_f64(bits: Any) -> Any:
+    """The float64 that 64 bits stand for."""
+    return np.int64(bits).view(np.float64)
+
+
+def call_n(target: int, words: tuple) -> None:
+    """Call the C function at ``target`` with integers or addresses."""
+    ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(words))(target)(*[int(w) for w in words])

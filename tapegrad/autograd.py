@@ -1,0 +1,672 @@
+"""Differentiation: ``backward``, ``grad``, grad modes, hooks.
+
+Two consumers of the same derivative rules live here and in the engine.  A plain backward pass is the
+engine's reverse loop over the tape (`engine.driver.run_backward`).  With ``create_graph=True`` the rules
+are called on tensors instead, so that the backward pass is recorded and can be differentiated again
+(`_record_backward`).
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from tapegrad.ops.record import as_operand, cast, user_location
+from tapegrad.ops.table import Kind, Row, ns
+from tapegrad.ops.table import rows as table_rows
+from tapegrad.spec import table as spec_table
+from tapegrad.tape import FREED, GRAD, OP, OP_MASK, SIG, SPEC, STATE, Tape, X, Z, current
+from tapegrad.tensor import LEAF, NONLEAF, Tensor, tensor_from_array
+
+__all__ = [
+    "GradFn",
+    "HookHandle",
+    "Variable",
+    "backward",
+    "detect_anomaly",
+    "enable_grad",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "is_grad_enabled",
+    "no_grad",
+    "set_grad_enabled",
+]
+
+_accumulating = threading.Lock()
+
+
+# --- the two entry points -------------------------------------------------------------------------
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Tensor | Sequence[Tensor] | None = None,
+) -> None:
+    """Accumulate the gradients of ``tensors`` into ``.grad`` of the leaves.
+
+    Parameters
+    ----------
+    tensors : Tensor or sequence of Tensor
+        What to differentiate.
+    grad_tensors : Tensor, array_like or sequence of these, optional
+        One weight array per tensor, of the tensor's shape; ``None`` for tensors of one element.
+    retain_graph : bool, optional
+        Keep saved values for another backward pass.  Default: the value of ``create_graph``.
+    create_graph : bool
+        Record the backward pass, so that the gradients can be differentiated.
+    inputs : Tensor or sequence of Tensor, optional
+        Accumulate into these only.
+
+    Raises
+    ------
+    RuntimeError
+        If a tensor does not require grad, is not scalar and has no weights, has weights of another
+        shape, or if values its derivative needs were freed or changed in place.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> tg.autograd.backward((x * x).sum())
+    >>> x.grad
+    tensor([2., 4.])
+    """
+    roots = _as_list(tensors)
+    seeds = _seeds(roots, grad_tensors)
+    targets = None if inputs is None else _as_list(inputs)
+    if targets is not None:
+        if not targets:
+            raise RuntimeError("backward: inputs must not be empty")
+        for t in targets:
+            if not t.requires_grad:
+                raise RuntimeError("backward: one of the inputs does not require grad")
+    tape = _tape_of(roots)
+    retain = create_graph if retain_graph is None else retain_graph
+    with _on_tape(tape):
+        if create_graph:
+            recorded = _record_backward(tape, list(zip(roots, seeds)), targets)
+            delivered = [(t, g) for t, g in recorded if t.is_leaf or t.retains_grad or targets]
+            for t, g in delivered:
+                _accumulate_recorded(t, g)
+            if not retain:
+                _free(tape, roots)
+            return
+        found = _run(tape, roots, seeds, retain, targets)
+    for t, value in found:
+        _accumulate(t, value)
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of ``outputs`` with respect to ``inputs``; ``.grad`` is left alone.
+
+    Parameters
+    ----------
+    outputs, inputs : Tensor or sequence of Tensor
+        What to differentiate, and with respect to what (leaves or results).
+    grad_outputs : Tensor, array_like or sequence of these, optional
+        Weights, as for `backward`.
+    retain_graph, create_graph : bool
+        As for `backward`.
+    allow_unused : bool, optional
+        Return ``None`` for inputs that the outputs do not depend on instead of raising.
+    materialize_grads : bool
+        Return zeros for those.
+
+    Returns
+    -------
+    tuple of (Tensor or None)
+        One gradient per input, of the input's shape.
+
+    Raises
+    ------
+    RuntimeError
+        As `backward`, and for unused inputs.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> x = tg.tensor(3.0, requires_grad=True)
+    >>> (dx,) = tg.autograd.grad(x**3, x, create_graph=True)
+    >>> tg.autograd.grad(dx, x)
+    (tensor(18.),)
+    """
+    roots, targets = _as_list(outputs), _as_list(inputs)
+    for t in targets:
+        if not t.requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    seeds = _seeds(roots, grad_outputs)
+    tape = _tape_of(roots)
+    retain = create_graph if retain_graph is None else retain_graph
+    results: dict[int, Tensor] = {}
+    with _on_tape(tape):
+        if create_graph:
+            for t, g in _record_backward(tape, list(zip(roots, seeds)), targets):
+                results[id(t)] = results[id(t)] + g if id(t) in results else g
+            if not retain:
+                _free(tape, roots)
+        else:
+            for t, value in _run(tape, roots, seeds, retain, targets):
+                known = results.get(id(t))
+                results[id(t)] = tensor_from_array(value if known is None else known._realize() + value)
+    out: list[Tensor | None] = []
+    for t in targets:
+        g = results.get(id(t))
+        if g is None and materialize_grads:
+            g = tensor_from_array(np.zeros(t.shape, t.dtype))
+        elif g is None and not allow_unused:
+            raise RuntimeError(
+                "One of the differentiated Tensors appears to not have been used in the graph. "
+                "Set allow_unused=True if this is the desired behavior."
+            )
+        out.append(g)
+    return tuple(out)
+
+
+def _as_list(tensors: Any) -> list[Tensor]:
+    items = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    for t in items:
+        if not isinstance(t, Tensor):
+            raise TypeError(f"expected a Tensor, not {type(t).__name__}")
+    return items
+
+
+def _seeds(roots: list[Tensor], given: Any) -> list[Tensor | None]:
+    if given is None:
+        weights: list[Any] = [None] * len(roots)
+    elif isinstance(given, (Tensor, np.ndarray, float, int)) or len(roots) == 1 and not _is_sequence_of(given):
+        weights = [given]
+    else:
+        weights = list(given)
+    if len(weights) != len(roots):
+        raise RuntimeError(f"got {len(roots)} tensors and {len(weights)} gradients")
+    out: list[Tensor | None] = []
+    for k, (t, w) in enumerate(zip(roots, weights)):
+        if not t.requires_grad:
+            raise RuntimeError(f"element {k} of tensors does not require grad and does not have a grad_fn")
+        if w is None:
+            if t.size != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            out.append(None)
+            continue
+        w = as_operand(w, "backward")
+        if w.shape != t.shape:
+            raise RuntimeError(
+                f"Mismatch in shape: grad_output[{k}] has a shape of {list(w.shape)} and "
+                f"output[{k}] has a shape of {list(t.shape)}."
+            )
+        out.append(cast(w, t.dtype))
+    return out
+
+
+def _is_sequence_of(given: Any) -> bool:
+    return isinstance(given, (list, tuple)) and any(
+        g is None or isinstance(g, (Tensor, np.ndarray)) for g in given
+    )
+
+
+def _tape_of(roots: list[Tensor]) -> Tape:
+    tape = current.tape
+    for t in roots:
+        if t._tape is not None and t._tape is not tape and not t.is_leaf:
+            t._tape.require_owner(t)
+            tape = t._tape  # left behind by a thread that has ended
+    return tape
+
+
+class _on_tape:
+    """Work on a tape that is not the thread's own (that of a thread that has ended)."""
+
+    def __init__(self, tape: Tape) -> None:
+        self.tape = tape
+
+    def __enter__(self) -> None:
+        self.outer = current.tape
+        current.tape = self.tape
+
+    def __exit__(self, *exc: object) -> None:
+        current.tape = self.outer
+
+
+def _run(
+    tape: Tape,
+    roots: list[Tensor],
+    seeds: list[Tensor | None],
+    retain: bool,
+    targets: list[Tensor] | None,
+) -> list[tuple[Tensor, np.ndarray]]:
+    from tapegrad.engine.driver import run_backward
+
+    weights = [None if s is None else np.ascontiguousarray(s._realize()) for s in seeds]
+    found = run_backward(tape, list(zip(roots, weights)), retain, targets)
+    out = []
+    for slot, value in found.items():
+        t = _owner(tape, slot)
+        if t is not None:
+            out.append((t, _leaf_hooks(t, value)))
+    return out
+
+
+def _owner(tape: Tape, slot: int) -> Tensor | None:
+    """The tensor that a slot's gradient belongs to."""
+    t = tape.tensor_at(slot)
+    if isinstance(t, Tensor):
+        return t
+    reference = tape.leaves.get(slot)
+    return reference() if reference is not None else None
+
+
+def _leaf_hooks(t: Tensor, value: np.ndarray) -> np.ndarray:
+    extra = t._extra
+    if extra is None or not extra.hooks or not t.is_leaf:
+        return value
+    from tapegrad.engine.driver import call_hooks
+
+    return call_hooks(t, tensor_from_array(value))._realize()
+
+
+def _accumulate(t: Tensor, value: np.ndarray) -> None:
+    """Add a gradient to ``t.grad``; threads may do so at the same time."""
+    with _accumulating:
+        extra = t._more()
+        old = extra.grad
+        if old is None:
+            extra.grad = tensor_from_array(value)
+        elif old._rg:
+            extra.grad = old + tensor_from_array(value)
+        else:
+            old._set_value(np.add(old._realize(), value))
+
+
+def _accumulate_recorded(t: Tensor, g: Tensor) -> None:
+    extra = t._more()
+    extra.grad = g if extra.grad is None else extra.grad + g
+
+
+# --- recording the backward pass ------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=None)
+def _traceable(rule: FunctionType) -> Callable:
+    """A rule with ``f`` bound to tapegrad's own functions."""
+    scope = dict(rule.__globals__)
+    scope["f"] = ns
+    return FunctionType(rule.__code__, scope, rule.__name__, rule.__defaults__, rule.__closure__)
+
+
+def _handle(tape: Tape, slot: int) -> Any:
+    """What a rule sees as operand: a tensor for a slot, a number for a constant."""
+    if slot < 0:
+        return tape.consts[-slot - 1]
+    t = tape.tensor_at(slot)
+    if isinstance(t, Tensor) and t._tape is tape and t._slot == slot:
+        return t
+    t = Tensor.__new__(Tensor)
+    op = int(tape.code[slot, OP])
+    t._tape, t._slot = tape, slot
+    t._spec = spec_table.by_id[int(tape.code[slot, SPEC])]
+    t._rg = 0 if not op & GRAD else NONLEAF if table_rows[op & OP_MASK].rules else LEAF
+    t._value = t._extra = None
+    return t
+
+
+def _sum_to(g: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Un-broadcast a cotangent."""
+    if g.shape == shape:
+        return g
+    lead = g.ndim - len(shape)
+    axes = tuple(range(lead)) + tuple(
+        lead + k for k, n in enumerate(shape) if n == 1 and g.shape[lead + k] != 1
+    )
+    if axes:
+        g = ns.sum(g, axis=axes, keepdims=True)
+    return ns.reshape(g, shape)
+
+
+def _check_saved(tape: Tape, slot: int, read: list[int]) -> None:
+    from tapegrad.engine.driver import _describe
+
+    if tape.code[slot, STATE] & FREED:
+        raise RuntimeError(
+            "Trying to backward through the graph a second time (or directly access saved tensors after "
+            f"they have already been freed): {_describe(tape, slot)}. Specify retain_graph=True in the "
+            "first backward or autograd.grad call if you need to backward through the graph a second time."
+        )
+    for s in read:
+        if s in tape.mutations:
+            by, name = tape.mutations[s]
+            raise RuntimeError(
+                "one of the variables needed for gradient computation has been modified by an inplace "
+                f"operation: {_describe(tape, slot)}, saved the value of %{s}, which {name} changed "
+                f"at {tape.source(by) if by >= 0 else 'an unknown line'}."
+            )
+
+
+def _contribution(tape: Tape, row: Row, slot: int, k: int, g: Tensor, raw: int) -> Tensor | None:
+    """The cotangent that instruction ``slot`` sends to operand ``k``, recorded."""
+    operands = [int(tape.code[slot, X + j]) for j in range(row.arity)]
+    spec = spec_table.by_id[int(tape.code[operands[k], SPEC])]
+    if row.kind is Kind.MOVEMENT:
+        from tapegrad.ops.movement import scatter_movement
+
+        static = tape.signatures[int(tape.code[slot, SIG])].static
+        return scatter_movement(g, spec.shape, static["shape"], static["strides"], raw)
+    if row.kind is Kind.STRUCTURED:
+        from tapegrad.engine.templates import call_rule, trace
+
+        signature = tape.signatures[int(tape.code[slot, SIG])]
+        template = trace(signature, k)
+        if template is None:
+            return None
+        _check_uses(tape, slot, operands, template.uses)
+        handles = [_handle(tape, o) for o in operands]
+        out = call_rule(signature, k, g, _handle(tape, slot), handles, raw)
+    else:
+        rule = row.rules[k]
+        if rule is None:
+            return None
+        from tapegrad.engine.library import rule_uses
+
+        _check_uses(tape, slot, operands, rule_uses(rule))
+        handles = [_handle(tape, o) for o in operands]
+        out = _traceable(rule)(g, _handle(tape, slot), *handles)
+        out = as_operand(out)
+        if row.guarded:
+            out = ns.where(ns.equal(g, 0.0), 0.0, out)
+    out = _sum_to(out, spec.shape)
+    return cast(out, spec.dtype)
+
+
+def _check_uses(tape: Tape, slot: int, operands: list[int], uses: int) -> None:
+    read = [slot] if uses & 1 else []
+    read += [o for j, o in enumerate(operands) if uses & (2 << j) and o >= 0]
+    if uses:
+        _check_saved(tape, slot, read)
+
+
+def _record_backward(
+    tape: Tape, roots: list[tuple[Tensor, Tensor | None]], targets: list[Tensor] | None
+) -> list[tuple[Tensor, Tensor]]:
+    """Run the rules on tensors, from the youngest instruction down."""
+    place = user_location(1)
+    slots = [t._slot if t._tape is tape else tape.bind(t) for t, _ in roots]
+    wanted = {t._slot if t._tape is tape else tape.bind(t) for t in targets or ()}
+    n = tape.seal()
+    code = tape.code
+    depends = set(wanted)
+    if targets is not None:
+        for i in range(n):
+            if code[i, OP] & GRAD:
+                row = table_rows[int(code[i, OP]) & OP_MASK]
+                if row.rules and any(int(code[i, X + k]) in depends for k in range(row.arity)):
+                    depends.add(i)
+    cotangents: dict[int, Tensor] = {}
+    out: list[tuple[Tensor, Tensor]] = []
+    tape.locked += 1
+    start = len(tape.places)
+    try:
+        with set_grad_enabled(True):
+            for slot, (t, s) in zip(slots, roots):
+                s = s if s is not None else tensor_from_array(np.ones(t.shape, t.dtype))
+                cotangents[slot] = cotangents[slot] + s if slot in cotangents else s
+            for i in range(max(slots), -1, -1):
+                g = cotangents.pop(i, None)
+                if g is None:
+                    continue
+                op = int(tape.code[i, OP])
+                row = table_rows[op & OP_MASK]
+                t = _owner(tape, i)
+                if t is not None:
+                    if t._extra is not None and t._extra.hooks:
+                        from tapegrad.engine.driver import call_hooks
+
+                        g = call_hooks(t, g)
+                    if i in wanted or (targets is None and (t.is_leaf or t.retains_grad)):
+                        out.append((t, g))
+                if not (op & GRAD and row.rules):
+                    continue
+                raw = int(tape.code[i, Z]) if row.arity < 3 else 0
+                for k in range(row.arity):
+                    o = int(tape.code[i, X + k])
+                    if o < 0 or not tape.code[o, OP] & GRAD or (targets is not None and o not in depends):
+                        continue
+                    c = _contribution(tape, row, i, k, g, raw)
+                    if c is not None:
+                        cotangents[o] = cotangents[o] + c if o in cotangents else c
+    finally:
+        tape.locked -= 1
+        tape.places[start:] = [place] * (len(tape.places) - start)
+    return out
+
+
+def _free(tape: Tape, roots: list[Tensor]) -> None:
+    """Mark what the roots depend on as freed (``create_graph=True, retain_graph=False``)."""
+    reach = {t._slot for t in roots if t._tape is tape}
+    for i in range(max(reach, default=-1), -1, -1):
+        if i in reach and tape.code[i, OP] & GRAD:
+            row = table_rows[int(tape.code[i, OP]) & OP_MASK]
+            if row.rules:
+                tape.code[i, STATE] |= FREED
+                reach.update(int(tape.code[i, X + k]) for k in range(row.arity))
+
+
+# --- grad modes -----------------------------------------------------------------------------------
+
+
+class _Mode:
+    """A context manager that is also a decorator."""
+
+    def __call__(self, function: Callable) -> Callable:
+        @functools.wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with self._again():
+                return function(*args, **kwargs)
+
+        return inside
+
+    def _again(self) -> Any:
+        return type(self)()
+
+
+class _GradMode(_Mode):
+    value: bool
+
+    def __new__(cls, function: Callable | None = None) -> Any:
+        self = super().__new__(cls)
+        if callable(function):
+            self._outer = []
+            return self(function)
+        return self
+
+    def __init__(self, function: Callable | None = None) -> None:
+        self._outer: list[bool] = []
+
+    def __enter__(self) -> None:
+        tape = current.tape
+        self._outer.append(tape.grad_enabled)
+        tape.grad_enabled = self.value
+
+    def __exit__(self, *exc: object) -> None:
+        current.tape.grad_enabled = self._outer.pop()
+
+
+class no_grad(_GradMode):
+    """Record nothing for differentiation inside; a context manager or a decorator.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> w = tg.tensor([1.0], requires_grad=True)
+    >>> with tg.no_grad():
+    ...     w -= 0.5
+    >>> w
+    tensor([0.5000], requires_grad=True)
+    """
+
+    value = False
+
+
+class enable_grad(_GradMode):
+    """Record for differentiation again, inside `no_grad`."""
+
+    value = True
+
+
+class set_grad_enabled(_Mode):
+    """Switch recording for differentiation on or off: a function, context manager or decorator.
+
+    Parameters
+    ----------
+    mode : bool
+        Whether to record.
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = bool(mode)
+        tape = current.tape
+        self._outer = tape.grad_enabled
+        tape.grad_enabled = self.mode
+
+    def __call__(self, function: Callable) -> Callable:
+        current.tape.grad_enabled = self._outer
+        return super().__call__(function)
+
+    def _again(self) -> Any:
+        return set_grad_enabled(self.mode)
+
+    def __enter__(self) -> None:
+        current.tape.grad_enabled = self.mode
+
+    def __exit__(self, *exc: object) -> None:
+        current.tape.grad_enabled = self._outer
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are being recorded for differentiation in this thread."""
+    return current.tape.grad_enabled
+
+
+class detect_anomaly(_Mode):
+    """Stop at the first instruction that gives NaN or infinity, forward or in reverse.
+
+    The error names the instruction and the line that recorded it.  Slow: every value and every
+    cotangent is written to memory and looked at.
+
+    Raises
+    ------
+    RuntimeError
+        When a value is looked at, or by ``backward()``.
+    """
+
+    def __enter__(self) -> None:
+        tape = current.tape
+        tape.run()
+        self._outer = tape.anomaly
+        tape.anomaly = True
+
+    def __exit__(self, kind: Any, *exc: object) -> None:
+        tape = current.tape
+        try:
+            if kind is None:
+                tape.run()
+        finally:
+            tape.anomaly = self._outer
+
+
+# --- small things ---------------------------------------------------------------------------------
+
+
+class HookHandle:
+    """What ``register_hook`` returns; ``remove()`` takes the hook away."""
+
+    _count = 0
+
+    def __init__(self, hooks: dict[int, Callable], hook: Callable) -> None:
+        HookHandle._count += 1
+        self._key = HookHandle._count
+        self._hooks = hooks
+        hooks[self._key] = hook
+
+    def remove(self) -> None:
+        """Take the hook away."""
+        self._hooks.pop(self._key, None)
+
+
+class GradFn:
+    """A result's instruction, as PyTorch shows it."""
+
+    def __init__(self, t: Tensor) -> None:
+        tape = t._tape
+        assert tape is not None
+        tape.seal()
+        self._tape, self._slot = tape, t._slot
+        self._row = table_rows[int(tape.code[t._slot, OP]) & OP_MASK]
+
+    def name(self) -> str:
+        """For example ``MultiplyBackward``."""
+        return "".join(p.capitalize() for p in self._row.name.split("_")) + "Backward"
+
+    @property
+    def next_functions(self) -> tuple:
+        """The instructions of the operands that require grad."""
+        out = []
+        for k in range(self._row.arity):
+            o = int(self._tape.code[self._slot, X + k])
+            if o >= 0 and self._tape.code[o, OP] & GRAD:
+                h = _handle(self._tape, o)
+                out.append((h.grad_fn, 0))
+        return tuple(out)
+
+    def __repr__(self) -> str:
+        return f"<{self.name()}>"
+
+
+def Variable(data: Any, requires_grad: bool = False) -> Tensor:
+    """Wrap a tensor as PyTorch's ``Variable`` does: the same memory, with its own ``requires_grad``.
+
+    Parameters
+    ----------
+    data : Tensor
+        What to wrap.
+    requires_grad : bool
+        Whether to record operations on the result.
+
+    Returns
+    -------
+    Tensor
+        A leaf.
+    """
+    if not isinstance(data, Tensor):
+        raise TypeError(f"Variable data has to be a tensor, but got {type(data).__name__}")
+    out = data.detach()
+    return out.requires_grad_() if requires_grad else out
+
+
+def gradcheck(*args: Any, **kwargs: Any) -> bool:
+    """Compare gradients with central differences; see `tapegrad.testing.gradcheck`."""
+    from tapegrad.testing import gradcheck
+
+    return gradcheck(*args, **kwargs)
+
+
+def gradgradcheck(*args: Any, **kwargs: Any) -> bool:
+    """Compare second derivatives with central differences; see `tapegrad.testing.gradgradcheck`."""
+    from tapegrad.testing import gradgradcheck
+
+    return gradgradcheck(*args, **kwargs)

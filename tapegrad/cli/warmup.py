@@ -1,0 +1,27 @@
+"""``python -m tapegrad warmup``: compile kernels ahead of time."""
+
+from __future__ import annotations
+
+import time
+
+from tapegrad.cli.show import progress
+
+__all__ = ["run"]
+
+
+def run(dtypes: list[str] | None) -> int:
+    """Compile (or load) every kernel; return the exit status."""
+    from tapegrad import _jit
+    from tapegrad.engine.library import library
+
+    begin = time.perf_counter()
+    work = library.warm(tuple(dtypes or ("float64",)))
+    done, total, name = next(work)
+    with progress("kernels", total) as update:
+        update(done, name)
+        for done, _, name in work:
+            update(done, name)
+    seconds = time.perf_counter() - begin
+    print(f"{total} kernels ready in {seconds:.1f} s, {len(_jit.compiled)} of them compiled just now.")
+    print(f"Kept in {_jit.CACHE_DIR}" if _jit.CACHE_DIR else "No writable cache folder: nothing was kept.")
+    return 0

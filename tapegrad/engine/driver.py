@@ -1,0 +1,472 @@
+"""The Python side of a run: held tensors, memory, kernels, errors, reclaiming."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from array import array
+from sys import getrefcount
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tapegrad.engine import layout as L
+from tapegrad.engine import tiles
+from tapegrad.engine.interpret import forward_loop, reverse_loop
+from tapegrad.engine.library import library
+from tapegrad.engine.plan import REGION_LIMIT, activity, plan
+from tapegrad.engine.reclaim import maybe_reclaim
+from tapegrad.engine.templates import TemplateStore, aside
+from tapegrad.engine.walk import begin, collect_gradients, collect_held, drop_saved, place, seed
+from tapegrad.ops.table import rows as table_rows
+from tapegrad.spec import table as spec_table
+from tapegrad.tape import MUTATED, OP_MASK, Ghost, Tape
+from tapegrad.tensor import Tensor, tensor_from_array
+
+if TYPE_CHECKING:
+    from tapegrad.ops.table import Row
+
+__all__ = ["Runner", "call_hooks", "run_backward", "run_forward"]
+
+
+def address_of(a: np.ndarray) -> int:
+    """The address of an array's first element."""
+    return a.__array_interface__["data"][0]
+
+
+def _aligned(nbytes: int) -> tuple[np.ndarray, int]:
+    a = np.empty(nbytes + 64, np.uint8)
+    return a, (address_of(a) + 63) & -64
+
+
+def _reference_counts(tensors: list, start: int) -> array:
+    return array("q", map(getrefcount, tensors[start:]))
+
+
+# What the count is for an object that only the list refers to, on this Python.
+UNHELD = max(_reference_counts([object(), object()], 0))
+
+
+class Runner:
+    """A tape's working memory: scratch arrays, region buffers, templates."""
+
+    def __init__(self) -> None:
+        self.templates = TemplateStore()
+        self.capacity = 0
+        self.grow(512)
+        margin = 4 * tiles.TILE * 8
+        self.buffer_owner, self.buffer = _aligned(tiles.CACHE + margin + 128 * (4 * REGION_LIMIT + 8))
+        limit = 4 * REGION_LIMIT + 8
+        self.scratch = (
+            np.zeros((3 * limit, 2), np.int64),  # registers
+            np.zeros((limit, 2), np.int64),  # loads
+            np.zeros((limit, 2), np.int64),  # stores
+            np.zeros((limit, 2), np.int64),  # zeros
+            np.zeros((limit, 7), np.int64),  # forward program
+            np.zeros((limit, 7), np.int64),  # reverse program
+            np.zeros((limit, 2)),  # sums
+        )
+        self.totals = np.zeros(L.TOTALS, np.int64)
+        self.failed = np.zeros(1, np.int64)
+        self.missing = np.zeros((512, 4), np.int64)
+        self.last_of_shape = np.full(256, -1, np.int64)
+
+    def grow(self, n: int) -> None:
+        """Make room for ``n`` slots."""
+        self.capacity = 2 * n
+        self.slots = np.zeros((2 * n, L.SLOT_COLUMNS), np.int64)
+        self.groups = np.zeros((2 * n, L.GROUP_COLUMNS), np.int64)
+        self.members = np.zeros(2 * n, np.int64)
+        self.big = np.zeros((4 * n, 2), np.int64)
+        self.found = np.zeros(4 * n, np.int64)
+
+    def prepare(self, n: int) -> None:
+        """Make room for a run over ``n`` slots and all shapes."""
+        if n > self.capacity:
+            self.grow(n)
+        if len(spec_table.shape_ids) > len(self.last_of_shape):
+            self.last_of_shape = np.full(2 * len(spec_table.shape_ids), -1, np.int64)
+        library.refresh()
+
+
+def _runner(tape: Tape) -> Runner:
+    if tape.runner is None:
+        tape.runner = Runner()
+    return tape.runner
+
+
+def _begin(tape: Tape, r: Runner, n: int) -> list[int]:
+    """Clear the scratch, find held tensors, give fresh inputs their addresses; list those."""
+    r.prepare(n)
+    start = tape.evaluated
+    counts = np.frombuffer(_reference_counts(tape.tensors, start), np.int64) if start < n else r.totals
+    count = begin(n, start, tape.code, r.slots, counts, UNHELD, r.found)
+    inputs = r.found[:count].tolist()
+    for slot in inputs:
+        tape.code[slot, L.ADDR] = address_of(tape.keep[slot])
+    return inputs
+
+
+def _plan(tape: Tape, r: Runner, n: int, backward: bool) -> None:
+    limit = 1 if tape.anomaly else REGION_LIMIT
+    plan(
+        n, tape.code, r.slots, r.groups, r.members, spec_table.rows, library.info, library.kernels,
+        r.templates.uses, r.last_of_shape, r.big, r.missing, r.totals, backward, limit, tape.anomaly,
+    )  # fmt: skip
+    if r.totals[L.T_ERROR]:
+        raise _saved_value_error(tape, r)
+    for op, dtype, which, result in r.missing[: r.totals[L.T_MISSING]].tolist():
+        library.address(op, dtype, which, result)
+
+
+def _row(tape: Tape, slot: int) -> Row:
+    return table_rows[int(tape.code[slot, L.OP]) & OP_MASK]
+
+
+def _describe(tape: Tape, slot: int) -> str:
+    spec = spec_table.by_id[int(tape.code[slot, L.SPEC])]
+    return f"{_row(tape, slot).name} -> {spec!r}, recorded at {tape.source(slot)}"
+
+
+def _saved_value_error(tape: Tape, r: Runner) -> RuntimeError:
+    slot = int(r.totals[L.T_WHERE])
+    if r.totals[L.T_ERROR] == L.FREED_ERROR:
+        return RuntimeError(
+            "Trying to backward through the graph a second time (or directly access saved tensors "
+            "after they have already been freed): the values saved by "
+            f"{_describe(tape, slot)}, are gone. Specify retain_graph=True in the first backward "
+            "or autograd.grad call if you need to backward through the graph a second time."
+        )
+    if r.totals[L.T_ERROR] == L.MUTATED_ERROR:
+        changed = int(r.totals[L.T_GROUPS])
+        by, name = tape.mutations.get(changed, (-1, "an in-place operation"))
+        line = f" at {tape.source(by)}" if by >= 0 else ""
+        return RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace "
+            f"operation: {_describe(tape, slot)}, saved the value of %{changed} "
+            f"({_describe(tape, changed)}), which {name} changed{line}. Use an out-of-place "
+            "operation there, or clone() the value first."
+        )
+    return RuntimeError(f"internal error: the value of %{slot} ({_describe(tape, slot)}) is gone")
+
+
+class _Memory:
+    """What one run allocates."""
+
+    def __init__(self, tape: Tape, r: Runner, n: int) -> None:
+        totals = r.totals.tolist()
+        self.held, self.held_at = _aligned(totals[L.T_HELD])
+        self.saved, saved_at = _aligned(totals[L.T_SAVED])
+        self.grads, self.grads_at = _aligned(totals[L.T_ADJ_HELD])
+        self.cotangents, cotangents_at = _aligned(totals[L.T_ADJ_SAVED])
+        self.big: dict[int, np.ndarray] = {}
+        self.big_grads: dict[int, np.ndarray] = {}
+        self.nbytes = totals[L.T_HELD] + totals[L.T_SAVED]
+        for slot, nbytes in r.big[: totals[L.T_BIG] + totals[L.T_ADJ_BIG]].tolist():
+            i = slot if slot >= 0 else -slot - 1
+            spec = spec_table.by_id[int(tape.code[i, L.SPEC])]
+            a = np.empty(spec.shape, spec.dtype)
+            if slot >= 0:
+                self.big[i] = a
+                self.nbytes += nbytes
+                r.slots[i, L.STORE] = address_of(a)
+            else:
+                self.big_grads[i] = a
+                r.slots[i, L.ADJ] = address_of(a)
+        place(n, r.slots, self.held_at, saved_at, self.grads_at, cotangents_at)
+
+    def value(self, r: Runner, slot: int, spec: Any) -> np.ndarray:
+        """The array of a held slot."""
+        value = self.big.get(slot)
+        if value is None:
+            offset = int(r.slots[slot, L.STORE]) - address_of(self.held)
+            value = np.ndarray(spec.shape, spec.dtype, self.held, offset)
+        return value
+
+    def gradient(self, r: Runner, slot: int, spec: Any) -> np.ndarray:
+        """The array of a delivered gradient."""
+        value = self.big_grads.get(slot)
+        if value is None:
+            offset = int(r.slots[slot, L.ADJ]) - address_of(self.grads)
+            value = np.ndarray(spec.shape, spec.dtype, self.grads, offset)
+        return value
+
+
+# --- forward --------------------------------------------------------------------------------------
+
+
+def run_forward(tape: Tape) -> None:
+    """Compute every pending value that somebody holds."""
+    n = tape.seal()
+    if tape.evaluated == n:
+        return
+    r = _runner(tape)
+    inputs = _begin(tape, r, n)
+    _plan(tape, r, n, False)
+    memory = _Memory(tape, r, n)
+    try:
+        _forward(tape, r, n, L.AFTER)
+    except KernelError as error:
+        raise _recover(tape, r, n, error) from None
+    pending = tape.code[tape.evaluated : n, L.OP]
+    _finish(tape, r, n, memory, inputs, keep_saved=bool((pending & L.GRAD).any()))
+    maybe_reclaim(tape)
+
+
+def _forward(tape: Tape, r: Runner, n: int, phase: int) -> None:
+    starts, params = tape.parameter_arrays()
+    status = forward_loop(
+        r.totals[L.T_GROUPS], r.groups, r.members, phase, tape.code, r.slots, spec_table.rows,
+        library.info, library.kernels, tape.const_pool, starts, address_of(params), r.buffer, r.scratch,
+        r.failed,
+    )  # fmt: skip
+    if status:
+        raise KernelError(int(r.failed[0]), int(status))
+    if tape.anomaly:
+        _check_values(tape, r, n, phase)
+
+
+class KernelError(Exception):
+    """A kernel refused its operands (internal; the user gets what ``_recover`` makes of it)."""
+
+    def __init__(self, slot: int, status: int) -> None:
+        super().__init__(slot, status)
+        self.slot, self.status = slot, status
+
+
+def _recover(tape: Tape, r: Runner, n: int, error: KernelError) -> Exception:
+    """Take a failed instruction and what depends on it off the tape; return the user's error."""
+    drop_saved(n, tape.code, r.slots, True, -1, r.found)
+    description = _describe(tape, error.slot)
+    row = _row(tape, error.slot)
+    lost = {error.slot}
+    for i in range(error.slot + 1, n):
+        arity = int(library.info[int(tape.code[i, L.OP]) & OP_MASK, L.ARITY])
+        if any(int(tape.code[i, L.X + k]) in lost for k in range(arity)):
+            lost.add(i)
+    for i in lost:
+        t = tape.tensor_at(i)
+        if isinstance(t, Tensor):
+            tape.tensors[i] = Ghost(t._spec)
+            t._tape, t._slot = None, -1
+    if error.status < 0:
+        return RuntimeError(f"internal error {error.status} while running {description}")
+    return IndexError(f"{row.name}: index out of bounds ({description})")
+
+
+def _finish(
+    tape: Tape, r: Runner, n: int, memory: _Memory, inputs: list[int], keep_saved: bool
+) -> None:
+    """Give held tensors their values, and let go of the rest."""
+    start = tape.evaluated
+    tensors = tape.tensors
+    held = r.found[: collect_held(n, start, r.slots, r.found)].tolist()
+    stay = []
+    for slot in held:
+        t = tensors[slot]
+        t._value = tape.keep[slot] = memory.value(r, slot, t._spec)
+        stay.append((slot, weakref.ref(t)))
+    for slot in inputs:
+        stay.append((slot, weakref.ref(tensors[slot])))
+    tensors[start:n] = [None] * (n - start)
+    for slot, reference in stay:
+        tensors[slot] = reference
+    if keep_saved:
+        if len(memory.saved) > 64:
+            tape.chunks.append(memory.saved)
+        for slot, value in memory.big.items():
+            tape.keep[slot] = value
+    else:
+        drop_saved(n, tape.code, r.slots, True, 0, r.found)
+    tape.stored_bytes += memory.nbytes
+    tape.evaluated = n
+    tape.limit = n + tape.seal_every
+
+
+# --- backward -------------------------------------------------------------------------------------
+
+
+def run_backward(
+    tape: Tape,
+    roots: list[tuple[Tensor, np.ndarray | None]],
+    retain_graph: bool,
+    targets: list[Tensor] | None,
+) -> dict[int, np.ndarray]:
+    """Run the tape in reverse.
+
+    Parameters
+    ----------
+    roots : list of (Tensor, array or None)
+        Where to start, with which cotangent (``None``: one).
+    retain_graph : bool
+        Whether the values that rules read stay for another pass.
+    targets : list of Tensor, optional
+        Only these gradients are wanted.  Default: those of all leaves.
+
+    Returns
+    -------
+    dict
+        Gradient arrays by slot.
+    """
+    root_slots = [t._slot if t._tape is tape else tape.bind(t) for t, _ in roots]
+    wanted = [t._slot if t._tape is tape else tape.bind(t) for t in targets or ()]
+    n = tape.seal()
+    r = _runner(tape)
+    inputs = _begin(tape, r, n)
+    for slot in root_slots:
+        r.slots[slot, L.ROLE] |= L.ROLE_ROOT
+    for slot in wanted:
+        r.slots[slot, L.ROLE] |= L.ROLE_TARGET
+    watched = _note_hooks(tape, r, targets is None) if tape.hooked else {}
+    store = r.templates
+    while True:
+        store.sync(tape)
+        found = activity(
+            n, tape.code, r.slots, library.info, store.known, r.found, targets is not None
+        )
+        if not found:
+            break
+        for index in r.found[:found].tolist():
+            store.install(tape, index)
+        library.refresh()
+        r.slots[:n, [L.ACTIVE, L.REVERSE]] = 0
+    for slot in tape.mutations:
+        tape.code[slot, L.STATE] |= MUTATED
+    _plan(tape, r, n, True)
+    memory = _Memory(tape, r, n)
+    for slot, (_, cotangent) in zip(root_slots, roots):
+        source = 0 if cotangent is None else address_of(cotangent)
+        seed(slot, tape.code, r.slots, spec_table.rows, source)
+    try:
+        _forward(tape, r, n, L.BEFORE)
+        _reverse(tape, r, n, memory, watched)
+        _forward(tape, r, n, L.AFTER)
+    except KernelError as error:
+        raise _recover(tape, r, n, error) from None
+    except BaseException:
+        drop_saved(n, tape.code, r.slots, True, -1, r.found)
+        raise
+    gradients = {}
+    for slot in r.found[: collect_gradients(n, r.slots, r.found)].tolist():
+        spec = spec_table.by_id[int(tape.code[slot, L.SPEC])]
+        gradients[slot] = memory.gradient(r, slot, spec)
+    if not retain_graph:
+        freed = drop_saved(n, tape.code, r.slots, False, 1, r.found)
+        for slot in r.found[:freed].tolist():
+            if tape.tensor_at(slot) is None and slot in tape.keep:
+                del tape.keep[slot]
+                tape.code[slot, L.ADDR] = 0
+    _finish(tape, r, n, memory, inputs, keep_saved=retain_graph or _other_graphs(tape, r, n))
+    return gradients
+
+
+def _other_graphs(tape: Tape, r: Runner, n: int) -> bool:
+    """Whether this run saved values for a graph that was not run in reverse."""
+    start = tape.evaluated
+    pending = (tape.code[start:n, L.OP] & L.GRAD) != 0
+    return bool((pending & (r.slots[start:n, L.REVERSE] == 0) & (r.slots[start:n, L.WANT] != 0)).any())
+
+
+def _note_hooks(tape: Tape, r: Runner, all_leaves: bool) -> dict[int, Tensor]:
+    """Mark slots whose tensors have hooks or retain their gradient."""
+    watched = {}
+    for slot in list(tape.hooked):
+        t = tape.tensor_at(slot)
+        if not isinstance(t, Tensor) or t._extra is None or t._slot != slot:
+            tape.hooked.discard(slot)
+            continue
+        if t._extra.hooks:
+            r.slots[slot, L.ROLE] |= L.ROLE_WATCHED
+            watched[slot] = t
+        if t._extra.retains and all_leaves:
+            r.slots[slot, L.ROLE] |= L.ROLE_TARGET
+    return watched
+
+
+def _reverse(tape: Tape, r: Runner, n: int, memory: _Memory, watched: dict[int, Tensor]) -> None:
+    """The reverse loop, interrupted where a hook wants to see a complete cotangent."""
+    last = int(r.totals[L.T_GROUPS])
+    by_group: dict[int, list[int]] = {}
+    for slot in watched:
+        if r.slots[slot, L.REVERSE]:
+            by_group.setdefault(int(r.slots[slot, L.GROUP]), []).append(slot)
+    pauses = range(last - 1, -1, -1) if tape.anomaly else sorted(by_group, reverse=True)
+    store = r.templates
+    scratch, scratch_at = _aligned(store.memory_bytes)
+    starts, params = tape.parameter_arrays()
+
+    def run(first: int, last: int) -> None:
+        status = reverse_loop(
+            first, last, r.groups, r.members, tape.code, r.slots, spec_table.rows, library.info,
+            library.kernels, tape.const_pool, starts, address_of(params), r.buffer, r.scratch,
+            store.spans, store.code, store.slots, store.members, store.consts, scratch_at, r.failed,
+        )  # fmt: skip
+        if status:
+            raise KernelError(int(r.failed[0]), int(status))
+
+    for pause in pauses:
+        run(pause + 1, last)
+        last = pause + 1
+        for slot in by_group.get(pause, ()):
+            if r.slots[slot, L.TOUCHED]:
+                _run_hooks(tape, r, slot, watched[slot])
+        if tape.anomaly:
+            run(pause, last)
+            last = pause
+            _check_cotangents(tape, r, int(r.members[r.groups[pause, L.G_START]]))
+    run(0, last)
+
+
+def raw_array(address: int, spec: Any) -> np.ndarray:
+    """View memory of this run as an array (it must not outlive the run)."""
+    if spec.size == 0:
+        return np.empty(spec.shape, spec.dtype)
+    buffer = (ctypes.c_char * spec.nbytes).from_address(address)
+    return np.frombuffer(buffer, spec.dtype).reshape(spec.shape)
+
+
+def _run_hooks(tape: Tape, r: Runner, slot: int, t: Tensor) -> None:
+    view = raw_array(int(r.slots[slot, L.ADJ]), t._spec)
+    # The hook may record and look at values: it gets a tape of its own while ours is running.
+    with aside():
+        changed = call_hooks(t, tensor_from_array(view.copy()))
+        view[...] = changed._realize()
+
+
+def call_hooks(t: Tensor, g: Tensor) -> Tensor:
+    """Pass a gradient through a tensor's hooks."""
+    assert t._extra is not None and t._extra.hooks is not None
+    for hook in list(t._extra.hooks.values()):
+        result = hook(g)
+        if result is not None:
+            if not isinstance(result, Tensor) or result._spec is not g._spec:
+                raise RuntimeError(
+                    f"hook {hook!r} must return None or a tensor like its argument, {g._spec!r}; "
+                    f"it returned {getattr(result, '_spec', type(result).__name__)!r}"
+                )
+            g = result
+    return g
+
+
+# --- anomaly mode ---------------------------------------------------------------------------------
+
+
+def _check_values(tape: Tape, r: Runner, n: int, phase: int) -> None:
+    for i in range(n):
+        if r.slots[i, L.WANT] & phase and tape.code[i, L.ADDR]:
+            spec = spec_table.by_id[int(tape.code[i, L.SPEC])]
+            if spec.floating and not np.isfinite(raw_array(int(tape.code[i, L.ADDR]), spec)).all():
+                raise RuntimeError(f"detect_anomaly: %{i} = {_describe(tape, i)}, returned nan or inf values")
+
+
+def _check_cotangents(tape: Tape, r: Runner, i: int) -> None:
+    row = _row(tape, i)
+    for k in range(row.arity):
+        o = int(tape.code[i, L.X + k])
+        if o >= 0 and r.slots[o, L.TOUCHED]:
+            spec = spec_table.by_id[int(tape.code[o, L.SPEC])]
+            if not np.isfinite(raw_array(int(r.slots[o, L.ADJ]), spec)).all():
+                raise RuntimeError(
+                    f"detect_anomaly: the derivative of %{i} = {_describe(tape, i)}, returned nan or "
+                    f"inf values for its operand {k}"
+                )

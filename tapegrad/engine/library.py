@@ -1,0 +1,211 @@
+"""The table of kernels: addresses by opcode and dtype, compiled or loaded on first use."""
+
+from __future__ import annotations
+
+import dis
+from types import FunctionType
+from typing import Any, Callable, Iterator
+
+import numpy as np
+
+from tapegrad import _jit
+from tapegrad.engine import layout as L
+from tapegrad.kernels import move
+from tapegrad.kernels.memory import TO, T, array
+from tapegrad.ops.table import Kind, Row, rows
+from tapegrad.spec import BOOL, DTYPES, dtype_index
+
+__all__ = ["Library", "library"]
+
+FORWARD, ACCUMULATE = 0, 4  # which kernel of a row; 1 to 3 are the reverse kernels by operand
+WHICH = 5
+
+OP: Callable = abs  # placeholder: the compiler substitutes the row's scalar function
+TX = TY = TZ = T
+
+
+def unary_fwd(n, out, x, y, z):  # noqa: D103
+    o, a = array(out, n, TO), array(x, n, TX)
+    for i in range(n):
+        o[i] = OP(a[i])
+    return 0
+
+
+def binary_fwd(n, out, x, y, z):  # noqa: D103
+    o, a, b = array(out, n, TO), array(x, n, TX), array(y, n, TY)
+    for i in range(n):
+        o[i] = OP(a[i], b[i])
+    return 0
+
+
+def ternary_fwd(n, out, x, y, z):  # noqa: D103
+    o, a, b, c = array(out, n, TO), array(x, n, TX), array(y, n, TY), array(z, n, TZ)
+    for i in range(n):
+        o[i] = OP(a[i], b[i], c[i])
+    return 0
+
+
+# A cotangent of exactly zero contributes zero, even where the local derivative is infinite.
+def unary_bwd(n, gx, g, out, x, y, z):  # noqa: D103
+    o, a = array(out, n, TO), array(x, n, TX)
+    go, ga = array(g, n, TO), array(gx, n, TG)
+    for i in range(n):
+        gi = go[i]
+        d = OP(gi, o[i], a[i])
+        ga[i] += d if gi != 0 else gi * 0
+    return 0
+
+
+def binary_bwd(n, gx, g, out, x, y, z):  # noqa: D103
+    o, a, b = array(out, n, TO), array(x, n, TX), array(y, n, TY)
+    go, ga = array(g, n, TO), array(gx, n, TG)
+    for i in range(n):
+        gi = go[i]
+        d = OP(gi, o[i], a[i], b[i])
+        ga[i] += d if gi != 0 else gi * 0
+    return 0
+
+
+def ternary_bwd(n, gx, g, out, x, y, z):  # noqa: D103
+    o, a, b, c = array(out, n, TO), array(x, n, TX), array(y, n, TY), array(z, n, TZ)
+    go, ga = array(g, n, TO), array(gx, n, TG)
+    for i in range(n):
+        gi = go[i]
+        d = OP(gi, o[i], a[i], b[i], c[i])
+        ga[i] += d if gi != 0 else gi * 0
+    return 0
+
+
+TG = T
+_FWD = {1: unary_fwd, 2: binary_fwd, 3: ternary_fwd}
+_BWD = {1: unary_bwd, 2: binary_bwd, 3: ternary_bwd}
+
+
+def _storage(dtype: np.dtype) -> Any:
+    """The scalar type kernels use for a dtype (booleans are bytes)."""
+    return np.uint8 if dtype == BOOL else dtype.type
+
+
+def _bits(dtype: np.dtype) -> Any:
+    return np.dtype(f"u{dtype.itemsize}").type
+
+
+def rule_uses(rule: Callable) -> int:
+    """Which of ``out, x, y, z`` an elementwise rule reads."""
+    bits = {"out": L.USES_OUT, "x": L.USES_X, "y": L.USES_Y, "z": L.USES_Z}
+    names = rule.__code__.co_varnames[1 : rule.__code__.co_argcount]
+    order = dict(zip(names, ("out", "x", "y", "z")))
+    used = 0
+    for instruction in dis.get_instructions(rule):
+        if instruction.opname.startswith("LOAD_FAST") or instruction.opname == "LOAD_DEREF":
+            loaded = instruction.argval
+            for name in loaded if isinstance(loaded, tuple) else (loaded,):
+                used |= bits.get(order.get(name, ""), 0)
+    return used
+
+
+class Library:
+    """Kernel addresses and row facts as flat arrays."""
+
+    def __init__(self) -> None:
+        self.kernels = np.zeros((0, len(DTYPES), WHICH), np.int64)
+        self.info = np.zeros((0, L.INFO_COLUMNS), np.int64)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in rows that were registered since."""
+        known = len(self.info)
+        if known == len(rows):
+            return
+        kernels = np.zeros((len(rows), len(DTYPES), WHICH), np.int64)
+        info = np.zeros((len(rows), L.INFO_COLUMNS), np.int64)
+        kernels[:known], info[:known] = self.kernels, self.info
+        for row in rows[known:]:
+            line = info[row.op]
+            line[L.KIND], line[L.ARITY], line[L.TYPED_BY] = row.kind, row.arity, row.typed_by
+            line[L.SINK], line[L.RULES] = row.sink, bool(row.rules)
+            for k, rule in enumerate(row.rules):
+                if row.kind is Kind.ELEMENTWISE:
+                    line[L.USES + k] = -1 if rule is None else rule_uses(rule)
+        self.kernels, self.info = kernels, info
+
+    def address(self, op: int, dtype: int, which: int, result: int) -> int:
+        """The address of one kernel, compiling or loading it if need be.
+
+        ``dtype`` and ``result`` are dtype indices, of what it computes in and of what it writes.
+        """
+        found = int(self.kernels[op, dtype, which])
+        if not found:
+            found = self._build(rows[op], DTYPES[dtype], which, DTYPES[result])
+            self.kernels[op, dtype, which] = found
+        return found
+
+    def _build(self, row: Row, dtype: np.dtype, which: int, result: np.dtype) -> int:
+        if row.kind is Kind.MOVEMENT:
+            if which == FORWARD:
+                return self._structured("movement", move.gather, _bits(dtype), _bits(dtype), False)
+            return self._structured(
+                "movement_accumulate", move.scatter_strided_accumulate, dtype.type, dtype.type, False
+            )
+        if row.kind is Kind.STRUCTURED:
+            assert row.forward is not None
+            if row.bits:
+                return self._structured(row.name, row.forward, _bits(dtype), _bits(dtype), False)
+            return self._structured(
+                row.name, row.forward, _storage(dtype), _storage(result), row.fastmath
+            )
+        return self._elementwise(row, dtype, which)
+
+    def _structured(self, name: str, function: Callable, t: Any, to: Any, fastmath: bool) -> int:
+        full = f"{name}_{np.dtype(t).name}_{np.dtype(to).name}"
+        return _jit.kernel(full, function, 6, {"T": t, "TO": to}, fastmath)
+
+    def _elementwise(self, row: Row, dtype: np.dtype, which: int) -> int:
+        out = elementwise_out(row, dtype)
+        t = _storage(dtype)
+        names: dict[str, Any] = {"T": t, "TX": t, "TY": t, "TZ": t, "TO": _storage(out)}
+        if row.dtype_rule == "where":
+            names["TX"] = np.uint8
+        if which == FORWARD:
+            assert row.forward is not None
+            names["OP"] = getattr(_jit.scalar_namespace(), row.forward.__name__)
+            return _jit.kernel(f"{row.name}_fwd_{dtype.name}", _FWD[row.arity], 5, names)
+        rule = row.rules[which - 1]
+        assert isinstance(rule, FunctionType)
+        names["OP"] = _jit.device_rule(rule)
+        names["TG"] = (names["TX"], names["TY"], names["TZ"])[which - 1]
+        name = f"{row.name}_bwd{which - 1}_{dtype.name}"
+        return _jit.kernel(name, _BWD[row.arity], 7, names)
+
+    def warm(self, dtypes: tuple[str, ...] = ("float64",)) -> Iterator[tuple[int, int, str]]:
+        """Build every kernel for ``dtypes``; yield (done, total, name) as it goes."""
+        work = []
+        for row in rows:
+            for name in dtypes:
+                dtype = np.dtype(name)
+                if row.kind is Kind.INPUT or (row.dtype_rule == "bits" and dtype.kind == "f"):
+                    continue
+                if row.kind is Kind.STRUCTURED and row.result is None:
+                    continue
+                work.append((row, dtype, FORWARD))
+                if dtype.kind == "f" and row.kind is Kind.ELEMENTWISE:
+                    work += [(row, dtype, k + 1) for k, rule in enumerate(row.rules) if rule]
+                elif dtype.kind == "f" and row.kind is Kind.MOVEMENT:
+                    work.append((row, dtype, ACCUMULATE))
+        for done, (row, dtype, which) in enumerate(work):
+            yield done, len(work), row.name
+            result = dtype_index[np.dtype(row.result)] if row.result else dtype_index[dtype]
+            self.address(row.op, dtype_index[dtype], which, result)
+        yield len(work), len(work), ""
+
+
+def elementwise_out(row: Row, dtype: np.dtype) -> np.dtype:
+    """The result dtype of an elementwise kernel that computes in ``dtype``."""
+    if row.dtype_rule in ("bool", "test", "logical"):
+        return BOOL
+    if row.dtype_rule.startswith("cast:"):
+        return np.dtype(row.dtype_rule[5:])
+    return dtype
+
+
+library = Library()

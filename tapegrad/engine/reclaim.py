@@ -1,0 +1,106 @@
+"""Reclaiming the tape: what nobody can reach any more is cut out, the rest is renumbered."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tapegrad.engine import layout as L
+from tapegrad.engine.library import library
+from tapegrad.engine.walk import mark, renumber
+from tapegrad.tensor import Tensor
+
+if TYPE_CHECKING:
+    from tapegrad.tape import Tape
+
+__all__ = ["maybe_reclaim", "reclaim"]
+
+EVERY_ROWS = 256  # plus a multiple of what is live, so that the work is amortised
+EVERY_BYTES = 64 << 20
+
+
+def maybe_reclaim(tape: Tape) -> None:
+    """Reclaim if the tape has grown enough since the last time.  Nothing may be pending."""
+    if len(tape.tensors) < tape.reclaim_at and tape.stored_bytes < tape.reclaim_bytes:
+        return
+    if not tape.locked:
+        reclaim(tape)
+
+
+def reclaim(tape: Tape) -> None:
+    """Keep the instructions that a held tensor depends on, and what they need; drop the others."""
+    n = tape.seal()
+    live = np.zeros(n, np.uint8)
+    holders = []
+    for i, held in enumerate(tape.tensors):
+        t = held() if type(held) is weakref.ref else held
+        if type(t) is Tensor:
+            live[i] = 1
+            holders.append((i, t))
+    m = mark(n, tape.code, library.info, live)
+    code = np.zeros((max(256, 2 * m), tape.code.shape[1]), np.int64)
+    new = np.full(n, -1, np.int64)
+    consts = np.empty(max(1, 3 * m))
+    used = np.zeros(len(tape.signatures) + 1, np.uint8)
+    n_consts = renumber(n, tape.code, library.info, live, new, code, tape.const_pool, consts, used)
+    kept = np.flatnonzero(live).tolist()
+    number = new.tolist()
+
+    tape.tensors[:] = [tape.tensors[i] for i in kept]
+    tape.places[:] = [tape.places[i] for i in kept]
+    for i, t in holders:
+        if t._tape is tape and t._slot == i:
+            t._slot = number[i]
+    tape.code, tape.sealed, tape.evaluated = code, m, m
+    tape.consts[:] = consts[:n_consts].tolist()
+    tape.sealed_consts = n_consts
+    if n_consts > len(tape.const_pool) or len(tape.const_pool) > 64 + 4 * n_consts:
+        tape.const_pool = np.zeros(64 + 2 * n_consts)
+    tape.const_pool[:n_consts] = consts[:n_consts]
+    tape.keep = {number[i]: v for i, v in tape.keep.items() if live[i]}
+    tape.mutations = {
+        number[i]: (number[by] if by >= 0 else -1, name)
+        for i, (by, name) in tape.mutations.items()
+        if live[i]
+    }
+    tape.leaves = {number[i]: r for i, r in tape.leaves.items() if live[i] and r() is not None}
+    tape.bindings = {key: number[i] for key, i in tape.bindings.items() if live[i]}
+    tape.hooked = {number[i] for i in tape.hooked if live[i]}
+    _reclaim_chunks(tape, m)
+    _reclaim_signatures(tape, used, m)
+    tape.generation += 1
+    live_bytes = sum(c.nbytes for c in tape.chunks) + sum(
+        v.nbytes for v in tape.keep.values() if v.base is None
+    )
+    tape.stored_bytes = 0
+    tape.reclaim_at = EVERY_ROWS + 4 * m
+    tape.reclaim_bytes = EVERY_BYTES + live_bytes
+    tape.limit = m + tape.seal_every
+
+
+def _reclaim_chunks(tape: Tape, m: int) -> None:
+    if not tape.chunks:
+        return
+    addresses = np.sort(tape.code[:m, L.ADDR])
+    kept = []
+    for chunk in tape.chunks:
+        start = chunk.__array_interface__["data"][0]
+        k = np.searchsorted(addresses, start)
+        if k < m and addresses[k] < start + chunk.nbytes:
+            kept.append(chunk)
+    tape.chunks = kept
+
+
+def _reclaim_signatures(tape: Tape, used: np.ndarray, m: int) -> None:
+    count = int(used.sum())
+    if len(tape.signatures) <= 256 + 4 * count:
+        return
+    old = tape.signatures
+    tape.reset_signatures()
+    number = {i: tape.bind_signature(old[i]) for i in np.flatnonzero(used).tolist()}
+    for i in range(m):
+        op = int(tape.code[i, L.OP]) & L.OP_MASK
+        if library.info[op, L.KIND] > L.KIND_ELEMENTWISE:
+            tape.code[i, L.SIG] = number[int(tape.code[i, L.SIG])]

@@ -1,0 +1,81 @@
+"""Sorting."""
+
+from __future__ import annotations
+
+from tapegrad.kernels.memory import T, array, int64
+
+__all__ = ["argsort", "searchsorted"]
+
+RUN = 12  # insertion sort up to here
+
+
+def before(a, i, j, descending):  # type: ignore[no-untyped-def]
+    """Whether element ``i`` must come before ``j``: strictly less (greater), NaN last."""
+    v, w = a[i], a[j]
+    if descending:
+        return v > w or (w != w and v == v)
+    return v < w or (w != w and v == v)
+
+
+def argsort(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
+    """Stable merge sort of rows; ``p`` is (outer, n, descending).
+
+    ``out`` holds two planes of indices: the result, and room to merge into.
+    """
+    d = array(p, 3, int64)
+    outer, n, descending = d[0], d[1], d[2]
+    a = array(x, outer * n, T)
+    o = array(out, 2 * outer * n, int64)
+    for i in range(outer):
+        first = i * n
+        for start in range(0, n, RUN):
+            stop = min(start + RUN, n)
+            for j in range(start, stop):
+                k = j
+                while k > start and before(a, first + j, first + o[first + k - 1], descending):
+                    o[first + k] = o[first + k - 1]
+                    k -= 1
+                o[first + k] = j
+        source, target = first, outer * n + first
+        width = int64(RUN)
+        while width < n:
+            for low in range(0, n, 2 * width):
+                middle, high = min(low + width, n), min(low + 2 * width, n)
+                j, k = low, middle
+                for at in range(low, high):
+                    if j < middle and (
+                        k >= high
+                        or not before(a, first + o[source + k], first + o[source + j], descending)
+                    ):
+                        o[target + at] = o[source + j]
+                        j += 1
+                    else:
+                        o[target + at] = o[source + k]
+                        k += 1
+            source, target = target, source
+            width *= 2
+        if source != first:
+            for j in range(n):
+                o[first + j] = o[source + j]
+    return 0
+
+
+def searchsorted(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
+    """Where ``y`` would go in sorted ``x``; ``p`` is (n, number of values, right side)."""
+    d = array(p, 3, int64)
+    n, m, right = d[0], d[1], d[2]
+    a = array(x, n, T)
+    v = array(y, m, T)
+    o = array(out, m, int64)
+    for i in range(m):
+        low, high, w = int64(0), n, v[i]
+        while low < high:
+            middle = (low + high) // 2
+            u = a[middle]
+            less = u < w or (w != w and u == u)
+            if less or (right and not (w < u or (u != u and w == w))):
+                low = middle + 1
+            else:
+                high = middle
+        o[i] = low
+    return 0

@@ -1,0 +1,492 @@
+"""Making tensors: from data, filled with constants, and on grids.
+
+Values are computed when somebody looks, so a tensor must never share memory with an array that the
+caller can still write to: `as_tensor`, `asarray` and `from_numpy` copy unless the array is read-only
+all the way down (``docs/decisions/0002-no-shared-writable-memory.md``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tapegrad.methods import as_dtype, astype, clone
+from tapegrad.ops.record import as_operand, composite
+from tapegrad.ops.table import ns
+from tapegrad.spec import BOOL, FLOAT64, INT64
+from tapegrad.tensor import Tensor, tensor, tensor_from_array
+
+__all__ = [
+    "arange",
+    "as_tensor",
+    "asarray",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_dlpack",
+    "from_numpy",
+    "full",
+    "full_like",
+    "linspace",
+    "meshgrid",
+    "ones",
+    "ones_like",
+    "tensor",
+    "zeros",
+    "zeros_like",
+]
+
+
+def _make(array: np.ndarray, requires_grad: bool) -> Tensor:
+    t = tensor_from_array(array)
+    return t.requires_grad_() if requires_grad else t
+
+
+def _check_device(name: str, device: Any) -> None:
+    if device is not None and str(device) != "cpu":
+        raise ValueError(f'{name}: device {device!r} is not available; the only one is "cpu"')
+
+
+def _shape(name: str, shape: tuple, dtype: Any) -> tuple[tuple[int, ...], Any]:
+    """Read ``zeros(2, 3)``, ``zeros((2, 3))`` and NumPy's ``zeros((2, 3), dtype)``."""
+    if shape and isinstance(shape[0], (tuple, list)):
+        if len(shape) > 2 or (len(shape) == 2 and dtype is not None):
+            raise TypeError(f"{name}: give the shape as one tuple or as separate integers, not both")
+        if len(shape) == 2:
+            dtype = shape[1]
+        shape = tuple(shape[0])
+    try:
+        lengths = tuple(n.__index__() for n in shape)
+    except AttributeError:
+        raise TypeError(f"{name}: a shape is made of integers, not {shape!r}") from None
+    if any(n < 0 for n in lengths):
+        raise ValueError(f"{name}: negative dimensions are not allowed, got shape {lengths}")
+    return lengths, dtype
+
+
+# --- from data ------------------------------------------------------------------------------------
+
+
+def _frozen(array: np.ndarray) -> bool:
+    """Whether nobody can write to the array's memory through NumPy."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        if owner.flags.writeable:
+            return False
+        owner = owner.base
+    return owner is None or isinstance(owner, bytes)
+
+
+def as_tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Return ``data`` as a tensor; a tensor of that dtype is returned as it is.
+
+    Parameters
+    ----------
+    data : array_like or Tensor
+        Arrays that are read-only all the way down are shared, everything else is copied.
+    dtype : dtype, optional
+        Default: the data's, with Python floats giving float64.
+    requires_grad : bool
+        Whether to record operations on it for differentiation.
+
+    Raises
+    ------
+    TypeError
+        If the data is not numeric.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.as_tensor([1.0, 2.0])
+    tensor([1., 2.])
+    """
+    return asarray(data, dtype=dtype, requires_grad=requires_grad)
+
+
+def asarray(
+    obj: Any, dtype: Any = None, *, copy: bool | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Return ``obj`` as a tensor (the array API's spelling of `as_tensor`).
+
+    Parameters
+    ----------
+    obj : array_like or Tensor
+        Arrays that are read-only all the way down are shared, everything else is copied.
+    dtype : dtype, optional
+        Default: the data's, with Python floats giving float64.
+    copy : bool, optional
+        ``True`` always copies (through which gradients flow), ``False`` refuses to, ``None`` copies
+        where it must.
+
+    Raises
+    ------
+    ValueError
+        If ``copy=False`` and a copy is needed, or the device is not ``"cpu"``.
+    TypeError
+        If the data is not numeric.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.asarray([1, 2], dtype=tg.float32)
+    tensor([1., 2.], dtype=float32)
+    """
+    _check_device("asarray", device)
+    wanted = None if dtype is None else as_dtype(dtype, "asarray")
+    if isinstance(obj, Tensor):
+        if wanted is not None and wanted is not obj.dtype:
+            if copy is False:
+                raise ValueError(f"asarray: converting {obj.dtype} to {wanted} needs a copy")
+            obj = astype(obj, wanted)
+        elif copy:
+            obj = clone(obj)
+        return obj.requires_grad_() if requires_grad else obj
+    if isinstance(obj, np.ndarray) and not copy and _frozen(obj):
+        plain = obj.flags.c_contiguous and obj.flags.aligned and obj.dtype.isnative
+        if plain and (wanted is None or wanted == obj.dtype) and obj.dtype.kind in "biuf":
+            return _make(obj.view(np.ndarray), requires_grad)
+    if copy is False:
+        raise ValueError(
+            "asarray: cannot share this data without a copy; tensors only share contiguous arrays that "
+            "nobody can write to (array.flags.writeable = False)"
+        )
+    return tensor(obj, dtype=wanted, requires_grad=requires_grad)
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """Make a tensor from an array: shared if the array is read-only all the way down, else copied.
+
+    Raises
+    ------
+    TypeError
+        If ``array`` is not an ndarray or its dtype is not supported.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tapegrad as tg
+    >>> tg.from_numpy(np.array([1.0, 2.0]))
+    tensor([1., 2.])
+    """
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"from_numpy: expected an ndarray, not {type(array).__name__!r}")
+    as_dtype(array.dtype, "from_numpy")
+    return asarray(array)
+
+
+def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """Make a tensor from an object of another library that speaks DLPack (always copied).
+
+    Raises
+    ------
+    ValueError
+        If ``copy=False``, or the device is not ``"cpu"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tapegrad as tg
+    >>> tg.from_dlpack(np.array([1.0, 2.0]))
+    tensor([1., 2.])
+    """
+    _check_device("from_dlpack", device)
+    if copy is False:
+        raise ValueError("from_dlpack: cannot share memory that others may write to; leave out copy=False")
+    return tensor(np.from_dlpack(x))
+
+
+# --- constants ------------------------------------------------------------------------------------
+
+
+def zeros(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros.
+
+    Parameters
+    ----------
+    *shape : int or tuple of int
+        ``zeros(2, 3)`` or ``zeros((2, 3))``.
+    dtype : dtype, optional
+        Default float64.
+    requires_grad : bool
+        Whether to record operations on it for differentiation.
+
+    Raises
+    ------
+    ValueError
+        If a length is negative.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.zeros(2, 3)
+    tensor([[0., 0., 0.],
+            [0., 0., 0.]])
+    """
+    _check_device("zeros", device)
+    lengths, dtype = _shape("zeros", shape, dtype)
+    return _make(np.zeros(lengths, as_dtype(dtype or FLOAT64, "zeros")), requires_grad)
+
+
+def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones; arguments as for `zeros`.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.ones(3, requires_grad=True)
+    tensor([1., 1., 1.], requires_grad=True)
+    """
+    _check_device("ones", device)
+    lengths, dtype = _shape("ones", shape, dtype)
+    return _make(np.ones(lengths, as_dtype(dtype or FLOAT64, "ones")), requires_grad)
+
+
+def empty(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor to be filled later; arguments as for `zeros`, which it equals (nothing is left to chance).
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.empty(2, 3).shape
+    (2, 3)
+    """
+    _check_device("empty", device)
+    lengths, dtype = _shape("empty", shape, dtype)
+    return _make(np.zeros(lengths, as_dtype(dtype or FLOAT64, "empty")), requires_grad)
+
+
+def full(
+    shape: int | Sequence[int],
+    fill_value: Any,
+    dtype: Any = None,
+    *,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor filled with one value.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    fill_value : number or 0-d tensor
+    dtype : dtype, optional
+        Default: float64, int64 or bool, as ``fill_value`` is.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.full((2, 2), 7)
+    tensor([[7, 7],
+            [7, 7]])
+    """
+    _check_device("full", device)
+    lengths, _ = _shape("full", (shape,), None)
+    value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
+    if dtype is None:
+        dtype = BOOL if isinstance(value, bool) else INT64 if isinstance(value, int) else FLOAT64
+        if isinstance(value, np.generic):
+            dtype = value.dtype
+    return _make(np.full(lengths, value, as_dtype(dtype, "full")), requires_grad)
+
+
+def _like(name: str, x: Any, dtype: Any, device: Any) -> tuple[tuple[int, ...], np.dtype]:
+    _check_device(name, device)
+    t = as_operand(x, name)
+    return t.shape, t.dtype if dtype is None else as_dtype(dtype, name)
+
+
+def zeros_like(x: Any, dtype: Any = None, *, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros of the shape (and, unless given, the dtype) of ``x``.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.zeros_like(tg.tensor([1, 2]))
+    tensor([0, 0])
+    """
+    shape, dtype = _like("zeros_like", x, dtype, device)
+    return _make(np.zeros(shape, dtype), requires_grad)
+
+
+def ones_like(x: Any, dtype: Any = None, *, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones of the shape (and, unless given, the dtype) of ``x``.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.ones_like(tg.tensor([0.5, 2.0]))
+    tensor([1., 1.])
+    """
+    shape, dtype = _like("ones_like", x, dtype, device)
+    return _make(np.ones(shape, dtype), requires_grad)
+
+
+def empty_like(x: Any, dtype: Any = None, *, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor to be filled later, shaped like ``x``; equals `zeros_like`.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.empty_like(tg.ones(2, 3)).shape
+    (2, 3)
+    """
+    return zeros_like(x, dtype, device=device, requires_grad=requires_grad)
+
+
+def full_like(
+    x: Any, fill_value: Any, dtype: Any = None, *, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """One value everywhere, in the shape (and, unless given, the dtype) of ``x``.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.full_like(tg.zeros(2), 0.5)
+    tensor([0.5000, 0.5000])
+    """
+    shape, dtype = _like("full_like", x, dtype, device)
+    return full(shape, fill_value, dtype, requires_grad=requires_grad)
+
+
+# --- grids ----------------------------------------------------------------------------------------
+
+
+def eye(
+    n_rows: int,
+    n_cols: int | None = None,
+    *,
+    k: int = 0,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Ones on diagonal ``k``, zeros elsewhere; shape ``(n_rows, n_cols)``.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.eye(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    _check_device("eye", device)
+    _shape("eye", (n_rows, n_rows if n_cols is None else n_cols), None)
+    return _make(np.eye(n_rows, n_cols, k, as_dtype(dtype or FLOAT64, "eye")), requires_grad)
+
+
+def arange(
+    start: float,
+    stop: float | None = None,
+    step: float = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Numbers from ``start`` (default 0) up to, not including, ``stop``.
+
+    Returns
+    -------
+    Tensor
+        1-D; int64 if all arguments are integers, else float64.
+
+    Raises
+    ------
+    ValueError
+        If ``step`` is zero.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.arange(4)
+    tensor([0, 1, 2, 3])
+    >>> tg.arange(0.0, 1.0, 0.25)
+    tensor([0.0000, 0.2500, 0.5000, 0.7500])
+    """
+    _check_device("arange", device)
+    if step == 0:
+        raise ValueError("arange: step must not be zero")
+    if stop is None:
+        start, stop = 0, start
+    array = np.arange(start, stop, step)
+    wanted = INT64 if array.dtype.kind in "iu" else FLOAT64
+    return _make(array.astype(wanted if dtype is None else as_dtype(dtype, "arange")), requires_grad)
+
+
+def linspace(
+    start: float,
+    stop: float,
+    num: int = 50,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    endpoint: bool = True,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``num`` evenly spaced numbers from ``start`` to ``stop``.
+
+    Raises
+    ------
+    ValueError
+        If ``num`` is negative.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.linspace(0, 1, 5)
+    tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
+    """
+    _check_device("linspace", device)
+    if num < 0:
+        raise ValueError(f"linspace: num must not be negative, got {num}")
+    array = np.linspace(start, stop, num, endpoint=endpoint)
+    return _make(array.astype(as_dtype(dtype or FLOAT64, "linspace")), requires_grad)
+
+
+@composite
+def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Tensor]:
+    """Coordinate tensors of the grid that 1-D arrays span; gradients reach the arrays.
+
+    Parameters
+    ----------
+    *arrays : Tensor or array_like
+        Each 0-d or 1-D.
+    indexing : {"xy", "ij"}
+        Whether the first two axes of the results are exchanged (NumPy's default) or in order.
+
+    Returns
+    -------
+    list of Tensor
+        One per array, all of the same shape.
+
+    Raises
+    ------
+    ValueError
+        If an array has more than one dimension or ``indexing`` is unknown.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> x, y = tg.meshgrid([1.0, 2.0, 3.0], [10.0, 20.0])
+    >>> x + y
+    tensor([[11., 12., 13.],
+            [21., 22., 23.]])
+    """
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"meshgrid: indexing must be 'xy' or 'ij', not {indexing!r}")
+    operands = [as_operand(a, "meshgrid") for a in arrays]
+    for t in operands:
+        if t.ndim > 1:
+            raise ValueError(f"meshgrid: takes 1-D arrays, not one of shape {t.shape}")
+    n = len(operands)
+    order = [1, 0, *range(2, n)] if indexing == "xy" and n > 1 else list(range(n))
+    lengths = [operands[k].size for k in order]
+    out = []
+    for k, t in enumerate(operands):
+        own = [1] * n
+        own[order.index(k)] = t.size
+        # clone: results of broadcasting share elements, which NumPy's meshgrid copies
+        out.append(clone(ns.broadcast_to(ns.reshape(t, tuple(own)), tuple(lengths))))
+    return out

@@ -1,0 +1,372 @@
+"""Elementwise primitives with derivatives: arithmetic, choosing, rounding, powers.
+
+A rule is an expression in ``f`` (`kernels.scalar`) and Python's arithmetic: Numba compiles it, and
+with ``f`` bound to tapegrad's functions it records.  Hence no ``if``; `f.where` chooses.  Where one
+side of a choice can be infinite, its *argument* is made harmless as well, because the derivative of
+a rule runs through both sides.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tapegrad.kernels import scalar as f
+from tapegrad.ops.record import as_operand, composite, record_elementwise
+from tapegrad.ops.table import NONZERO, POSITIVE, REAL, ROWS, Domain, Sample, elementwise, public
+from tapegrad.spec import result_dtype
+from tapegrad.tensor import Tensor
+
+__all__ = ["clip"]
+
+# --- arithmetic -----------------------------------------------------------------------------------
+
+elementwise(
+    "add",
+    f.add,
+    rules=(lambda g, out, x, y: g, lambda g, out, x, y: g),
+    reference=np.add,
+    operator="add",
+    doc="The sum `x + y`.",
+)
+elementwise(
+    "subtract",
+    f.subtract,
+    rules=(lambda g, out, x, y: g, lambda g, out, x, y: -g),
+    reference=np.subtract,
+    aliases=("sub",),
+    operator="sub",
+    doc="The difference `x - y`.",
+)
+elementwise(
+    "multiply",
+    f.multiply,
+    rules=(lambda g, out, x, y: g * y, lambda g, out, x, y: g * x),
+    reference=np.multiply,
+    aliases=("mul",),
+    operator="mul",
+    doc="The product `x * y`.",
+)
+elementwise(
+    "divide",
+    f.divide,
+    rules=(lambda g, out, x, y: g / y, lambda g, out, x, y: -g * (out / y)),
+    domain=(REAL, NONZERO),
+    reference=np.true_divide,
+    dtype="float",
+    aliases=("div", "true_divide"),
+    operator="truediv",
+    guarded=True,
+    doc="The quotient `x / y`; integers are divided as float64.",
+)
+elementwise(
+    "floor_divide",
+    f.floor_divide,
+    rules=(lambda g, out, x, y: f.zeros_like(g), lambda g, out, x, y: f.zeros_like(g)),
+    domain=(Domain(5.0, 6.0), Domain(2.1, 2.4)),
+    reference=np.floor_divide,
+    operator="floordiv",
+    doc="The quotient rounded down; integers divided by zero give 0. Derivative 0.",
+)
+elementwise(
+    "remainder",
+    f.remainder,
+    rules=(lambda g, out, x, y: g, lambda g, out, x, y: -g * f.floor_divide(x, y)),
+    domain=(Domain(5.0, 6.0), Domain(2.1, 2.4)),
+    reference=np.remainder,
+    aliases=("mod",),
+    operator="mod",
+    guarded=True,
+    doc="What `floor_divide` leaves, with the sign of `y`; integers modulo zero give 0.",
+)
+elementwise(
+    "fmod",
+    f.fmod,
+    rules=(lambda g, out, x, y: g, lambda g, out, x, y: -g * f.trunc(x / y)),
+    domain=(Domain(-6.0, -5.0), Domain(2.1, 2.4)),
+    reference=np.fmod,
+    guarded=True,
+    doc="The remainder of division rounded toward zero, with the sign of `x` (C's fmod).",
+)
+elementwise(
+    "negative",
+    f.negative,
+    rules=(lambda g, out, x: -g,),
+    reference=np.negative,
+    aliases=("neg",),
+    operator="neg",
+    doc="The negative `-x`.",
+)
+elementwise(
+    "positive",
+    f.identity,
+    rules=(lambda g, out, x: g,),
+    reference=np.positive,
+    operator="pos",
+    doc="The same value, `+x`.",
+)
+elementwise(
+    "reciprocal",
+    f.reciprocal,
+    rules=(lambda g, out, x: -g * out * out,),
+    domain=(NONZERO,),
+    reference=np.reciprocal,
+    dtype="float",
+    guarded=True,
+    doc="The reciprocal `1 / x`.",
+)
+elementwise(
+    "square",
+    f.square,
+    rules=(lambda g, out, x: 2.0 * g * x,),
+    reference=np.square,
+    doc="The square `x * x`.",
+)
+
+# --- powers and roots -----------------------------------------------------------------------------
+
+# At x = 0 the derivative by x is 0 where y = 0, and the derivative by y is 0 where y >= 0.
+elementwise(
+    "power",
+    f.power,
+    rules=(
+        lambda g, out, x, y: g * y * f.power(f.where((x == 0.0) & (y == 0.0), 1.0, x), y - 1.0),
+        lambda g, out, x, y: g * out * f.log(f.where((x == 0.0) & (y >= 0.0), 1.0, x)),
+    ),
+    domain=(POSITIVE, REAL),
+    reference=np.power,
+    aliases=("pow",),
+    operator="pow",
+    guarded=True,
+    doc="The power `x ** y`.",
+)
+elementwise(
+    "sqrt",
+    f.sqrt,
+    rules=(lambda g, out, x: 0.5 * g / out,),
+    domain=(POSITIVE,),
+    reference=np.sqrt,
+    dtype="float",
+    guarded=True,
+    doc="The square root.",
+)
+elementwise(
+    "rsqrt",
+    f.rsqrt,
+    rules=(lambda g, out, x: -0.5 * g * out / x,),
+    domain=(POSITIVE,),
+    reference=lambda x: 1 / np.sqrt(x),
+    dtype="float",
+    guarded=True,
+    doc="The reciprocal of the square root.",
+)
+elementwise(
+    "cbrt",
+    f.cbrt,
+    rules=(lambda g, out, x: g / (3.0 * out * out),),
+    domain=(NONZERO,),
+    reference=np.cbrt,
+    dtype="float",
+    guarded=True,
+    doc="The cube root.",
+)
+elementwise(
+    "hypot",
+    f.hypot,
+    rules=(
+        lambda g, out, x, y: g * (x / f.where(out == 0.0, 1.0, out)),
+        lambda g, out, x, y: g * (y / f.where(out == 0.0, 1.0, out)),
+    ),
+    domain=(NONZERO, NONZERO),
+    reference=np.hypot,
+    dtype="float",
+    guarded=True,
+    doc="The length `sqrt(x**2 + y**2)` without overflow; derivative 0 at the origin.",
+)
+
+# --- signs and rounding ---------------------------------------------------------------------------
+
+elementwise(
+    "abs",
+    f.abs,
+    rules=(lambda g, out, x: g * f.sign(x),),
+    domain=(NONZERO,),
+    reference=np.absolute,
+    aliases=("absolute", "fabs"),
+    operator="abs",
+    doc="The absolute value; derivative 0 at 0.",
+)
+elementwise(
+    "sign",
+    f.sign,
+    rules=(lambda g, out, x: f.zeros_like(g),),
+    domain=(NONZERO,),
+    reference=np.sign,
+    aliases=("sgn",),
+    doc="-1, 0 or 1 by the sign; NaN for NaN. Derivative 0.",
+)
+elementwise(
+    "copysign",
+    f.copysign,
+    rules=(
+        lambda g, out, x, y: g * f.sign(x) * f.copysign(1.0, y),
+        lambda g, out, x, y: f.zeros_like(g),
+    ),
+    domain=(NONZERO, NONZERO),
+    reference=np.copysign,
+    dtype="float",
+    doc="The magnitude of `x` with the sign of `y`.",
+)
+for _name, _forward, _reference, _aliases, _doc in (
+    ("floor", f.floor, np.floor, (), "The largest integer not above `x`."),
+    ("ceil", f.ceil, np.ceil, (), "The smallest integer not below `x`."),
+    ("trunc", f.trunc, np.trunc, ("fix",), "The integer part: `x` rounded toward zero."),
+    ("round", f.round, np.rint, ("rint",), "The nearest integer, ties to even."),
+):
+    elementwise(
+        _name,
+        _forward,
+        rules=(lambda g, out, x: f.zeros_like(g),),
+        domain=(Domain(-0.98, 0.98, avoid=(-0.5, 0.0, 0.5)),),
+        reference=_reference,
+        aliases=_aliases,
+        doc=f"{_doc} Integers stay as they are. Derivative 0.",
+    )
+elementwise(
+    "heaviside",
+    f.heaviside,
+    rules=(
+        lambda g, out, x, y: f.zeros_like(g),
+        lambda g, out, x, y: f.where(x == 0.0, g, 0.0),
+    ),
+    domain=(NONZERO, REAL),
+    reference=np.heaviside,
+    dtype="float",
+    doc="The step function: 0 for negative `x`, 1 for positive, `y` at 0.",
+)
+
+# --- choosing -------------------------------------------------------------------------------------
+
+# Ties share the cotangent; with a NaN, which wins, neither operand is less and both receive it.
+elementwise(
+    "maximum",
+    f.maximum,
+    rules=(
+        lambda g, out, x, y: f.where(x == y, 0.5 * g, f.where(x < y, 0.0, g)),
+        lambda g, out, x, y: f.where(x == y, 0.5 * g, f.where(x > y, 0.0, g)),
+    ),
+    reference=np.maximum,
+    doc="The larger of two; NaN if either is. At ties each operand has derivative 1/2.",
+)
+elementwise(
+    "minimum",
+    f.minimum,
+    rules=(
+        lambda g, out, x, y: f.where(x == y, 0.5 * g, f.where(x > y, 0.0, g)),
+        lambda g, out, x, y: f.where(x == y, 0.5 * g, f.where(x < y, 0.0, g)),
+    ),
+    reference=np.minimum,
+    doc="The smaller of two; NaN if either is. At ties each operand has derivative 1/2.",
+)
+elementwise(
+    "fmax",
+    f.fmax,
+    rules=(
+        lambda g, out, x, y: f.where(x == y, 0.5 * g, f.where((x > y) | (y != y), g, 0.0)),
+        lambda g, out, x, y: f.where(x == y, 0.5 * g, f.where((x > y) | (y != y), 0.0, g)),
+    ),
+    reference=np.fmax,
+    doc="The larger of two, ignoring NaN. At ties each operand has derivative 1/2.",
+)
+elementwise(
+    "fmin",
+    f.fmin,
+    rules=(
+        lambda g, out, x, y: f.where(x == y, 0.5 * g, f.where((x < y) | (y != y), g, 0.0)),
+        lambda g, out, x, y: f.where(x == y, 0.5 * g, f.where((x < y) | (y != y), 0.0, g)),
+    ),
+    reference=np.fmin,
+    doc="The smaller of two, ignoring NaN. At ties each operand has derivative 1/2.",
+)
+elementwise(
+    "where",
+    f.where,
+    rules=(
+        None,
+        lambda g, out, x, y, z: f.where(x, g, 0.0),
+        lambda g, out, x, y, z: f.where(x, 0.0, g),
+    ),
+    reference=np.where,
+    dtype="where",
+    typed_by=1,
+    method=False,
+    doc="`y` where `x` is true, else `z`.",
+)
+CLIP = elementwise(
+    "clip",
+    f.clip,
+    rules=(
+        lambda g, out, x, y, z: f.where((x < y) | (x > z), 0.0, g),
+        lambda g, out, x, y, z: f.where((x < y) & (y <= z), g, 0.0),
+        lambda g, out, x, y, z: f.where((x > z) | (y > z), g, 0.0),
+    ),
+    domain=(Domain(-2.0, 2.0), Domain(-1.0, -0.5), Domain(0.5, 1.0)),
+    reference=np.clip,
+    public=False,
+    doc="`x` confined to the interval from `y` to `z`; derivative 1 inside and on its ends.",
+)
+
+
+@public(
+    reference=np.clip,
+    samples=(
+        Sample(((7,),), {"min": -0.5, "max": 0.75}, domain=Domain(avoid=(-0.5, 0.75))),
+        Sample(((2, 3),), {"max": 0.25}, domain=Domain(avoid=(0.25,))),
+    ),
+    aliases=("clamp",),
+)
+@composite
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
+    """Confine values to an interval.
+
+    Parameters
+    ----------
+    x : Tensor, array_like or number
+        Values, any shape.
+    min, max : Tensor, array_like, number or None
+        Ends of the interval; they broadcast against ``x``.  ``None``: no bound.
+
+    Returns
+    -------
+    Tensor
+        ``minimum(maximum(x, min), max)``, of the operands' promoted dtype; NaN stays NaN.  The
+        derivative by ``x`` is 1 inside the interval *and on its ends*, 0 outside.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.clip(tg.tensor([-2.0, 0.5, 2.0]), -1.0, 1.0)
+    tensor([-1.0000,  0.5000,  1.0000])
+    """
+    x = as_operand(x, "clip")
+    if min is None and max is None:
+        return record_elementwise(ROWS["positive"], (x,), 2)
+    if min is None or max is None:
+        # an unbounded side is the dtype's own end: one row, and derivative 1 at the other end
+        given = max if min is None else min
+        given = given if type(given) in (bool, int, float) else as_operand(given, "clip")
+        dtype = result_dtype(x.dtype, given.dtype if isinstance(given, Tensor) else given)
+        if dtype.kind == "f":
+            low, high = -np.inf, np.inf
+        elif dtype.kind == "b":
+            low, high = False, True
+        else:
+            low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+        min, max = (low, given) if min is None else (given, high)
+    return record_elementwise(CLIP, (x, min, max), 2)

@@ -1,0 +1,385 @@
+"""Elementwise primitives with derivatives: exponentials, trigonometry, error functions, activations.
+
+Rules are written as in `ops.elementwise`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable
+
+import numpy as np
+
+from tapegrad.kernels import scalar as f
+from tapegrad.ops.table import NONZERO, POSITIVE, REAL, UNIT, Domain, elementwise
+
+__all__: list[str] = []
+
+LN2 = math.log(2.0)
+LN10 = math.log(10.0)
+DEGREE = math.pi / 180.0
+TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
+INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
+
+
+def _scipy(name: str, function: Callable | None = None) -> Callable:
+    """Build a reference that imports SciPy when called, so that importing tapegrad stays quick."""
+
+    def reference(*args: Any) -> Any:
+        import scipy.special
+
+        return function(scipy.special, *args) if function else getattr(scipy.special, name)(*args)
+
+    reference.__name__ = name
+    return reference
+
+
+# --- exponentials and logarithms ------------------------------------------------------------------
+
+elementwise(
+    "exp",
+    f.exp,
+    rules=(lambda g, out, x: g * out,),
+    reference=np.exp,
+    dtype="float",
+    doc="The exponential function.",
+)
+elementwise(
+    "exp2",
+    f.exp2,
+    rules=(lambda g, out, x: g * out * LN2,),
+    reference=np.exp2,
+    dtype="float",
+    doc="`2 ** x`.",
+)
+elementwise(
+    "expm1",
+    f.expm1,
+    rules=(lambda g, out, x: g * (out + 1.0),),
+    reference=np.expm1,
+    dtype="float",
+    doc="`exp(x) - 1`, accurate near 0.",
+)
+elementwise(
+    "log",
+    f.log,
+    rules=(lambda g, out, x: g / x,),
+    domain=(POSITIVE,),
+    reference=np.log,
+    dtype="float",
+    guarded=True,
+    doc="The natural logarithm.",
+)
+elementwise(
+    "log1p",
+    f.log1p,
+    rules=(lambda g, out, x: g / (1.0 + x),),
+    domain=(Domain(-1.0),),
+    reference=np.log1p,
+    dtype="float",
+    guarded=True,
+    doc="`log(1 + x)`, accurate near 0.",
+)
+elementwise(
+    "log2",
+    f.log2,
+    rules=(lambda g, out, x: g / (x * LN2),),
+    domain=(POSITIVE,),
+    reference=np.log2,
+    dtype="float",
+    guarded=True,
+    doc="The logarithm to base 2.",
+)
+elementwise(
+    "log10",
+    f.log10,
+    rules=(lambda g, out, x: g / (x * LN10),),
+    domain=(POSITIVE,),
+    reference=np.log10,
+    dtype="float",
+    guarded=True,
+    doc="The logarithm to base 10.",
+)
+# Equal infinities have no difference; the choice leaves every finite tie to the formula, whose
+# own derivative is then right as well.
+elementwise(
+    "logaddexp",
+    f.logaddexp,
+    rules=(
+        lambda g, out, x, y: (
+            g * f.sigmoid(f.where((x == y) & f.isinf(x), 0.0, x) - f.where((x == y) & f.isinf(x), 0.0, y))
+        ),
+        lambda g, out, x, y: (
+            g * f.sigmoid(f.where((x == y) & f.isinf(x), 0.0, y) - f.where((x == y) & f.isinf(x), 0.0, x))
+        ),
+    ),
+    reference=np.logaddexp,
+    dtype="float",
+    doc="`log(exp(x) + exp(y))` without overflow.",
+)
+elementwise(
+    "xlogy",
+    f.xlogy,
+    rules=(
+        lambda g, out, x, y: g * f.log(f.where((x == 0.0) & (y <= 0.0), 1.0, y)),
+        lambda g, out, x, y: g * (x / f.where((x == 0.0) & (y == 0.0), 1.0, y)),
+    ),
+    domain=(REAL, POSITIVE),
+    reference=_scipy("xlogy"),
+    dtype="float",
+    guarded=True,
+    doc="`x * log(y)`, and 0 where `x` is 0.",
+)
+elementwise(
+    "xlog1py",
+    f.xlog1py,
+    rules=(
+        lambda g, out, x, y: g * f.log1p(f.where((x == 0.0) & (y <= -1.0), 0.0, y)),
+        lambda g, out, x, y: g * (x / (1.0 + f.where((x == 0.0) & (y == -1.0), 0.0, y))),
+    ),
+    domain=(REAL, Domain(-1.0)),
+    reference=_scipy("xlog1py"),
+    dtype="float",
+    guarded=True,
+    doc="`x * log1p(y)`, and 0 where `x` is 0.",
+)
+
+# --- trigonometric --------------------------------------------------------------------------------
+
+elementwise(
+    "sin",
+    f.sin,
+    rules=(lambda g, out, x: g * f.cos(x),),
+    reference=np.sin,
+    dtype="float",
+    doc="The sine.",
+)
+elementwise(
+    "cos",
+    f.cos,
+    rules=(lambda g, out, x: -g * f.sin(x),),
+    reference=np.cos,
+    dtype="float",
+    doc="The cosine.",
+)
+elementwise(
+    "tan",
+    f.tan,
+    rules=(lambda g, out, x: g * (1.0 + out * out),),
+    domain=(Domain(-1.5, 1.5),),
+    reference=np.tan,
+    dtype="float",
+    doc="The tangent.",
+)
+elementwise(
+    "asin",
+    f.asin,
+    rules=(lambda g, out, x: g / f.sqrt((1.0 - x) * (1.0 + x)),),
+    domain=(UNIT,),
+    reference=np.arcsin,
+    dtype="float",
+    aliases=("arcsin",),
+    guarded=True,
+    doc="The inverse sine.",
+)
+elementwise(
+    "acos",
+    f.acos,
+    rules=(lambda g, out, x: -g / f.sqrt((1.0 - x) * (1.0 + x)),),
+    domain=(UNIT,),
+    reference=np.arccos,
+    dtype="float",
+    aliases=("arccos",),
+    guarded=True,
+    doc="The inverse cosine.",
+)
+elementwise(
+    "atan",
+    f.atan,
+    rules=(lambda g, out, x: g / (1.0 + x * x),),
+    reference=np.arctan,
+    dtype="float",
+    aliases=("arctan",),
+    doc="The inverse tangent.",
+)
+elementwise(
+    "atan2",
+    f.atan2,
+    rules=(
+        lambda g, out, x, y: g * (y / f.where((x == 0.0) & (y == 0.0), 1.0, x * x + y * y)),
+        lambda g, out, x, y: -g * (x / f.where((x == 0.0) & (y == 0.0), 1.0, x * x + y * y)),
+    ),
+    domain=(NONZERO, NONZERO),
+    reference=np.arctan2,
+    dtype="float",
+    aliases=("arctan2",),
+    guarded=True,
+    doc="The angle of the point `(y, x)` from the positive axis; derivative 0 at the origin.",
+)
+elementwise(
+    "deg2rad",
+    f.deg2rad,
+    rules=(lambda g, out, x: g * DEGREE,),
+    reference=np.deg2rad,
+    dtype="float",
+    aliases=("radians",),
+    doc="Degrees in radians.",
+)
+elementwise(
+    "rad2deg",
+    f.rad2deg,
+    rules=(lambda g, out, x: g * (1.0 / DEGREE),),
+    reference=np.rad2deg,
+    dtype="float",
+    aliases=("degrees",),
+    doc="Radians in degrees.",
+)
+
+# --- hyperbolic -----------------------------------------------------------------------------------
+
+elementwise(
+    "sinh",
+    f.sinh,
+    rules=(lambda g, out, x: g * f.cosh(x),),
+    reference=np.sinh,
+    dtype="float",
+    doc="The hyperbolic sine.",
+)
+elementwise(
+    "cosh",
+    f.cosh,
+    rules=(lambda g, out, x: g * f.sinh(x),),
+    reference=np.cosh,
+    dtype="float",
+    doc="The hyperbolic cosine.",
+)
+elementwise(
+    "tanh",
+    f.tanh,
+    rules=(lambda g, out, x: g * (1.0 - out * out),),
+    reference=np.tanh,
+    dtype="float",
+    doc="The hyperbolic tangent.",
+)
+elementwise(
+    "asinh",
+    f.asinh,
+    rules=(lambda g, out, x: g / f.sqrt(x * x + 1.0),),
+    reference=np.arcsinh,
+    dtype="float",
+    aliases=("arcsinh",),
+    doc="The inverse hyperbolic sine.",
+)
+elementwise(
+    "acosh",
+    f.acosh,
+    rules=(lambda g, out, x: g / f.sqrt((x - 1.0) * (x + 1.0)),),
+    domain=(Domain(1.0),),
+    reference=np.arccosh,
+    dtype="float",
+    aliases=("arccosh",),
+    guarded=True,
+    doc="The inverse hyperbolic cosine.",
+)
+elementwise(
+    "atanh",
+    f.atanh,
+    rules=(lambda g, out, x: g / ((1.0 - x) * (1.0 + x)),),
+    domain=(UNIT,),
+    reference=np.arctanh,
+    dtype="float",
+    aliases=("arctanh",),
+    guarded=True,
+    doc="The inverse hyperbolic tangent.",
+)
+
+# --- error functions ------------------------------------------------------------------------------
+
+elementwise(
+    "erf",
+    f.erf,
+    rules=(lambda g, out, x: g * (TWO_OVER_SQRT_PI * f.exp(-(x * x))),),
+    reference=_scipy("erf"),
+    dtype="float",
+    doc="The error function.",
+)
+elementwise(
+    "erfc",
+    f.erfc,
+    rules=(lambda g, out, x: -g * (TWO_OVER_SQRT_PI * f.exp(-(x * x))),),
+    reference=_scipy("erfc"),
+    dtype="float",
+    doc="The complementary error function `1 - erf(x)`, accurate in its tail.",
+)
+elementwise(
+    "ndtr",
+    f.ndtr,
+    rules=(lambda g, out, x: g * (INV_SQRT_2PI * f.exp(-0.5 * (x * x))),),
+    reference=_scipy("ndtr"),
+    dtype="float",
+    doc="The distribution function of the standard normal distribution.",
+)
+
+# --- activations ----------------------------------------------------------------------------------
+
+elementwise(
+    "sigmoid",
+    f.sigmoid,
+    rules=(lambda g, out, x: g * out * (1.0 - out),),
+    reference=_scipy("expit"),
+    dtype="float",
+    aliases=("expit",),
+    doc="The logistic function `1 / (1 + exp(-x))`.",
+)
+elementwise(
+    "logit",
+    f.logit,
+    rules=(lambda g, out, x: g / (x * (1.0 - x)),),
+    domain=(Domain(0.0, 1.0),),
+    reference=_scipy("logit"),
+    dtype="float",
+    guarded=True,
+    doc="The inverse of `sigmoid`, `log(x / (1 - x))`.",
+)
+elementwise(
+    "softplus",
+    f.softplus,
+    rules=(lambda g, out, x: g * f.sigmoid(x),),
+    reference=lambda x: np.logaddexp(x, 0.0),
+    dtype="float",
+    doc="`log(1 + exp(x))` without overflow.",
+)
+elementwise(
+    "log_sigmoid",
+    f.log_sigmoid,
+    rules=(lambda g, out, x: g * f.sigmoid(-x),),
+    reference=_scipy("log_expit"),
+    dtype="float",
+    aliases=("logsigmoid", "log_expit"),
+    doc="The logarithm of `sigmoid`, without underflow.",
+)
+elementwise(
+    "relu",
+    f.relu,
+    rules=(lambda g, out, x: f.where(x <= 0.0, 0.0, g),),
+    domain=(NONZERO,),
+    reference=lambda x: np.maximum(x, 0),
+    doc="`x` where positive, else 0; derivative 0 at 0.",
+)
+elementwise(
+    "silu",
+    f.silu,
+    rules=(lambda g, out, x: g * (f.sigmoid(x) * (1.0 + x * f.sigmoid(-x))),),
+    reference=_scipy("silu", lambda special, x: x * special.expit(x)),
+    dtype="float",
+    aliases=("swish",),
+    doc="`x * sigmoid(x)`.",
+)
+elementwise(
+    "gelu",
+    f.gelu,
+    rules=(lambda g, out, x: g * (f.ndtr(x) + x * (INV_SQRT_2PI * f.exp(-0.5 * (x * x)))),),
+    reference=_scipy("gelu", lambda special, x: x * special.ndtr(x)),
+    dtype="float",
+    doc="`x * ndtr(x)` (the exact form, by the error function).",
+)

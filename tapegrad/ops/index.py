@@ -1,0 +1,539 @@
+"""Indexing: ``x[key]`` and ``x[key] = value`` with NumPy's semantics, and what is like it.
+
+Integers, slices, ``None`` and ``...`` are a movement and give a view.  Arrays of integers and boolean
+masks become numbers of blocks, which NumPy itself computes by indexing positions, so its rules and
+its errors are NumPy's.  Integer tensors stay operands: a replay reads their new values.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from sys import _getframe
+from typing import Any
+
+import numpy as np
+
+from tapegrad.ops.axes import axis_index, contiguous, size_of
+from tapegrad.ops.gathers import gather, gather_along, index_put, wrap_index
+from tapegrad.ops.movement import (
+    BROADCAST_TO,
+    GETITEM,
+    broadcast_to_layout,
+    broadcasted,
+    reshaped,
+    set_movement,
+    view,
+)
+from tapegrad.ops.record import Signature, as_operand, cast, composite, record_layout
+from tapegrad.ops.table import Sample, ns, public
+from tapegrad.spec import BOOL, INT64, Spec, broadcast_shapes, intern_spec
+from tapegrad.tape import GRAD, current
+from tapegrad.tensor import NONLEAF, Extra, Tensor, tensor_from_array
+
+__all__ = ["getitem", "setitem"]
+
+FULL = slice(None)
+_plans: dict[Spec, tuple] = {}
+_new = Tensor.__new__
+_OP, _OPG = GETITEM.op, GETITEM.op | GRAD
+
+
+def _plan(spec: Spec) -> tuple:
+    """What ``x[int]`` needs, worked out once per spec."""
+    if not spec.shape:
+        raise IndexError("getitem: too many indices for array: array is 0-dimensional, but 1 were indexed")
+    shape, strides = spec.shape[1:], contiguous(spec.shape)
+    out = intern_spec(shape, spec.dtype)
+    params = (len(shape), *shape, *strides[1:], spec.size)
+    static = {"shape": shape, "strides": strides[1:]}
+    signature = Signature(GETITEM, (spec,), static, out, params)
+    plan = (signature, spec.shape[0], strides[0], shape, strides[1:], out)
+    _plans[spec] = plan
+    return plan
+
+
+def _out_of_bounds(i: int, spec: Spec, axis: int = 0) -> IndexError:
+    return IndexError(
+        f"getitem: index {i} is out of bounds for axis {axis} with size {spec.shape[axis]} "
+        f"(shape {spec.shape})"
+    )
+
+
+def getitem(x: Tensor, key: Any) -> Tensor:
+    """``x[key]``, with NumPy's rules.
+
+    Parameters
+    ----------
+    x : Tensor
+    key : int, slice, None, Ellipsis, integer or boolean array or tensor, or a tuple of these
+
+    Returns
+    -------
+    Tensor
+        A view for basic keys, a copy for arrays.
+
+    Raises
+    ------
+    IndexError
+        If an index is out of bounds, there are too many, or an array is not of integers or booleans.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.tensor([[1.0, 2.0], [3.0, 4.0]])[:, 1]
+    tensor([2., 4.])
+    """
+    if key.__class__ is not int:
+        return _getitem(x, key)
+    # The way of scalar loops: everything inline.
+    spec = x._spec
+    plan = _plans.get(spec)
+    if plan is None:
+        plan = _plan(spec)
+    signature, n, step, shape, strides, out = plan
+    i = key
+    if i < 0:
+        i += n
+    if not 0 <= i < n:
+        raise _out_of_bounds(key, spec)
+    offset = i * step
+    tape = current.tape
+    slot = x._slot if x._tape is tape else tape.bind(x)
+    epoch, index = signature.bound
+    if epoch is not tape.epoch:
+        index = tape.bind_signature(signature)
+    if x._rg and tape.grad_enabled and out.floating:
+        tape.emit((_OPG, slot, 0, offset, out.id, index))
+        rg = NONLEAF
+    else:
+        tape.emit((_OP, slot, 0, offset, out.id, index))
+        rg = 0
+    frame = _getframe(1)
+    tape.place((frame.f_code, frame.f_lasti))
+    t = _new(Tensor)
+    t._tape = tape
+    t._slot = slot = len(tape.tensors)
+    t._spec = out
+    t._rg = rg
+    t._value = None
+    tape.hold(t)
+    t._extra = mine = Extra()
+    base = x._extra
+    path = ((GETITEM, shape, strides, offset),)
+    if base is None:
+        x._extra = base = Extra()
+        mine.base, mine.path = x, path
+    elif base.base is not None:
+        mine.base, mine.path = base.base, base.path + path
+        base = base.base._extra
+    else:
+        mine.base, mine.path = x, path
+    views = base.views
+    if views is None:
+        base.views = views = []
+    elif len(views) >= 32 and (len(views) & (len(views) - 1)) == 0:
+        base.views = views = [r for r in views if r() is not None]
+    views.append(weakref.ref(t))
+    if out.big or slot >= tape.limit:
+        tape.note_bytes(out.nbytes)
+    return t
+
+
+# --- reading keys ---------------------------------------------------------------------------------
+
+
+def _expand(name: str, key: Any, ndim: int) -> tuple[list[Any], bool]:
+    """A key as one entry per axis or new axis, and whether it has arrays in it."""
+    entries = list(key) if isinstance(key, tuple) else [key]
+    used, dots, arrays = 0, -1, False
+    for k, e in enumerate(entries):
+        if e is None:
+            continue
+        if e is Ellipsis:
+            if dots >= 0:
+                raise IndexError(f"{name}: an index can only have a single ellipsis ('...')")
+            dots = k
+        elif isinstance(e, slice):
+            if any(isinstance(v, Tensor) for v in (e.start, e.stop, e.step)):
+                parts = (e.start, e.stop, e.step)
+                entries[k] = slice(*[v.__index__() if isinstance(v, Tensor) else v for v in parts])
+            used += 1
+        elif isinstance(e, (int, np.integer)) and not isinstance(e, bool):
+            entries[k] = int(e)
+            used += 1
+        else:
+            arrays = True
+            entries[k] = e = _as_index(name, e)
+            used += e.ndim if e.dtype.kind == "b" else 1
+    if used > ndim:
+        raise IndexError(
+            f"{name}: too many indices for array: array is {ndim}-dimensional, but {used} were indexed"
+        )
+    if dots >= 0:
+        entries[dots : dots + 1] = [FULL] * (ndim - used)
+    else:
+        entries += [FULL] * (ndim - used)
+    return entries, arrays
+
+
+def _as_index(name: str, e: Any) -> Any:
+    """An array-like key entry as an array (masks) or a Tensor (tensors of integers)."""
+    if isinstance(e, Tensor):
+        if e._spec.dtype is BOOL:
+            return e.numpy()
+        if e._spec.kind in "iu":
+            return e
+        raise IndexError(f"{name}: tensors used as indices must be of integer or boolean type")
+    if isinstance(e, (list, tuple)) and any(isinstance(v, Tensor) for v in e):
+        return _as_index(name, as_operand(list(e), name))
+    a = np.asarray(e)
+    if a.size == 0 and not isinstance(e, np.ndarray):
+        a = a.astype(np.int64)
+    if a.dtype.kind not in "biu":
+        if isinstance(e, (str, bytes, float, complex, dict, set)) or a.dtype.kind not in "f":
+            raise IndexError(
+                f"{name}: only integers, slices (`:`), ellipsis (`...`), None and integer or boolean "
+                f"arrays are valid indices, not {type(e).__name__}"
+            )
+        raise IndexError(f"{name}: arrays used as indices must be of integer (or boolean) type")
+    return a
+
+
+def _basic(name: str, spec: Spec, entries: list[Any]) -> tuple:
+    """Shape, strides and offset of a key of integers, slices and new axes."""
+    shape, strides, offset, axis = [], [], 0, 0
+    steps = contiguous(spec.shape)
+    for e in entries:
+        if e is None:
+            shape.append(1)
+            strides.append(0)
+            continue
+        n, step = spec.shape[axis], steps[axis]
+        if e.__class__ is int:
+            if not -n <= e < n:
+                raise _out_of_bounds(e, spec, axis)
+            offset += (e + n if e < 0 else e) * step
+        else:
+            start, stop, by = e.indices(n)
+            count = max(0, -((start - stop) // by) if by > 0 else -((stop - start) // -by))
+            shape.append(count)
+            strides.append(by * step)
+            if count:
+                offset += start * step
+        axis += 1
+    if 0 in shape:
+        offset = 0
+    return tuple(shape), tuple(strides), offset
+
+
+@functools.lru_cache(maxsize=256)
+def _positions(shape: tuple[int, ...]) -> np.ndarray:
+    return np.arange(size_of(shape)).reshape(shape)
+
+
+def _numbers(name: str, shape: tuple[int, ...], key: tuple) -> np.ndarray:
+    """Numbers of the elements of an array of ``shape`` that ``key`` selects."""
+    try:
+        if size_of(shape) <= 1 << 14:
+            flat = _positions(shape)[key]
+        else:  # axis by axis, on broadcast views: costs what the result costs
+            flat = 0
+            for axis, step in enumerate(contiguous(shape)):
+                along = np.arange(shape[axis]).reshape((-1,) + (1,) * (len(shape) - axis - 1))
+                flat = flat + np.broadcast_to(along, shape)[key] * step
+    except IndexError as error:
+        raise IndexError(f"{name}: {error} (shape {shape})") from None
+    return np.ascontiguousarray(flat, np.int64).reshape(np.shape(flat))
+
+
+def _advanced(name: str, x: Tensor, entries: list[Any]) -> tuple[Tensor, int, tuple[int, ...], Any]:
+    """Block numbers, width, shape of the result, and the numbers if they are constant."""
+    while entries and isinstance(entries[-1], slice) and entries[-1] == FULL:
+        entries.pop()
+    axes = sum(
+        (e.ndim if isinstance(e, np.ndarray) and e.dtype.kind == "b" else 1)
+        for e in entries
+        if e is not None
+    )
+    lead, tail = x._spec.shape[:axes], x._spec.shape[axes:]
+    tensors = [(k, e) for k, e in enumerate(entries) if isinstance(e, Tensor)]
+    if not tensors:
+        numbers = _numbers(name, lead, tuple(entries))
+        return tensor_from_array(numbers), size_of(tail), numbers.shape + tail, numbers
+    # Numbers of the rest, with zeros where tensors stand, plus what the tensors add.
+    known = list(entries)
+    for k, e in tensors:
+        known[k] = np.zeros(e._spec.shape, np.int64)
+    steps = contiguous(lead)
+    axis_of, axis = {}, 0
+    for k, e in enumerate(entries):
+        axis_of[k] = axis
+        if e is not None:
+            axis += e.ndim if isinstance(e, np.ndarray) and e.dtype.kind == "b" else 1
+    if any(lead[axis_of[k]] == 0 and e._spec.size for k, e in tensors):
+        raise IndexError(f"{name}: index out of bounds for an axis of size 0 (shape {x._spec.shape})")
+    numbers = _numbers(name, lead, tuple(known))
+    shapes, places = [], []
+    for k, e in enumerate(known):
+        if isinstance(e, np.ndarray) or isinstance(e, int):
+            mask = isinstance(e, np.ndarray) and e.dtype.kind == "b"
+            shapes.append((int(e.sum()),) if mask and e.ndim else np.shape(e))
+            places.append(k)
+    joint = broadcast_shapes(name, *shapes)
+    together = places == list(range(places[0], places[-1] + 1))
+    before = sum(1 for e in known[: places[0]] if not isinstance(e, int)) if together else 0
+    after = numbers.ndim - before - len(joint)
+    total = tensor_from_array(numbers)
+    for k, e in tensors:
+        n = lead[axis_of[k]]
+        if e._value is not None and e._spec.size and not (-n <= e._value.min() <= e._value.max() < n):
+            bad = e._value[(e._value < -n) | (e._value >= n)].flat[0]
+            raise IndexError(
+                f"{name}: index {bad} is out of bounds for axis {axis_of[k]} with size {n} "
+                f"(shape {x._spec.shape})"
+            )
+        part = wrap_index(cast(e, INT64), n, steps[axis_of[k]])
+        part = reshaped(part, e._spec.shape + (1,) * after)
+        total = ns.add(total, part)
+    return total, size_of(tail), total._spec.shape + tail, None
+
+
+def _getitem(x: Tensor, key: Any) -> Tensor:
+    entries, arrays = _expand("getitem", key, x._spec.ndim)
+    if not arrays:
+        return view(GETITEM, x, *_basic("getitem", x._spec, entries))
+    index, width, shape, _ = _advanced("getitem", x, entries)
+    return gather(x, index, width, shape)
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def _fit(value: Any, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A value to be written, as a tensor of ``x``'s dtype that broadcasts to ``shape``."""
+    v = as_operand(value, "setitem")
+    own = v._spec.shape
+    extra = len(own) - len(shape)
+    if extra > 0 and all(n == 1 for n in own[:extra]):
+        v = reshaped(v, own[extra:])
+    ok = v._spec.ndim <= len(shape) and all(
+        n in (1, m) for n, m in zip(reversed(v._spec.shape), reversed(shape))
+    )
+    if not ok:
+        raise ValueError(
+            f"setitem: could not broadcast input array from shape {own} into shape {shape}"
+        )
+    return cast(v, x._spec.dtype)
+
+
+def setitem(x: Tensor, key: Any, value: Any) -> None:
+    """``x[key] = value``, with NumPy's rules; recorded, so gradients flow to ``value``.
+
+    Raises
+    ------
+    IndexError
+        As for reading.
+    ValueError
+        If the value does not broadcast to the places.
+    RuntimeError
+        If ``x`` is a leaf that requires grad, outside ``no_grad``.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> x = tg.zeros(3)
+    >>> x[1:] = tg.tensor([1.0, 2.0])
+    >>> x
+    tensor([0., 1., 2.])
+    """
+    x._check_in_place()
+    if isinstance(key, Tensor) and key._spec.dtype is BOOL and key._spec.shape == x._spec.shape:
+        number = isinstance(value, (bool, int, float))
+        if number or (isinstance(value, Tensor) and value._spec.ndim == 0):
+            x._take(ns.where(key, _fit(value, x, ()), x), "index_put_")
+            return
+    entries, arrays = _expand("setitem", key, x._spec.ndim)
+    if not arrays:
+        shape, strides, offset = _basic("setitem", x._spec, entries)
+        v = _fit(value, x, shape)
+        if shape == x._spec.shape and strides == contiguous(shape):
+            new = record_layout(BROADCAST_TO, v, *broadcast_to_layout(v._spec.shape, shape))
+        else:
+            new = set_movement(x, broadcasted(v, shape), shape, strides, offset)
+    else:
+        index, width, shape, numbers = _advanced("setitem", x, entries)
+        v = broadcasted(_fit(value, x, shape), shape)
+        unique = numbers is not None
+        if numbers is not None and numbers.size > 1:
+            flat = numbers.ravel()
+            _, last = np.unique(flat[::-1], return_index=True)
+            if last.size < flat.size:  # only the last write counts, for values and for gradients
+                last = np.sort(flat.size - 1 - last)
+                index = tensor_from_array(flat[last])
+                v = gather(v, tensor_from_array(last), width, (last.size, width))
+        new = index_put(x, v, index, width, unique)
+    x._take(new, "index_put_")
+
+
+# --- functions ------------------------------------------------------------------------------------
+
+
+@public(
+    reference=lambda x, idx, axis=None: np.take(x, idx, axis),
+    samples=[
+        Sample(((3, 4),), {"axis": 1}, args=([0, 2, -1, 0],)),
+        Sample(((3, 4),), {"axis": 0}, args=([[0, 2], [1, 1]],)),
+        Sample(((3, 4),), args=([5, 0],)),
+    ],
+)
+def take(x: Any, indices: Any, /, axis: int | None = None) -> Tensor:
+    """Elements along an axis, by index.
+
+    Parameters
+    ----------
+    indices : int, array_like or Tensor of integers
+        Any shape, which takes the axis's place in the result's shape.
+    axis : int, optional
+        Default: the flattened array.
+
+    Raises
+    ------
+    IndexError
+        If an index is out of bounds.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.take(tg.tensor([1.0, 2.0, 3.0]), [2, 0])
+    tensor([3., 1.])
+    """
+    x = as_operand(x, "take")
+    if axis is None:
+        x = reshaped(x, (x._spec.size,))
+        axis = 0
+    k = axis_index("take", axis, x._spec.ndim)
+    if not isinstance(indices, (Tensor, int)):
+        indices = np.asarray(indices, dtype=np.int64 if np.size(indices) == 0 else None)
+        if indices.dtype.kind not in "iu":
+            raise IndexError(f"take: indices must be integers, not {indices.dtype}")
+    return _getitem(x, (FULL,) * k + (indices,))
+
+
+@public(reference=lambda x, dim, index: np.take(x, index, dim), samples=[Sample(((3, 4),), args=(1, [0, 2]))])
+def index_select(x: Any, dim: int, index: Any) -> Tensor:
+    """PyTorch's name for `take` along an axis.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.index_select(tg.tensor([1.0, 2.0, 3.0]), 0, tg.tensor([2, 0]))
+    tensor([3., 1.])
+    """
+    return take(x, index, axis=dim)
+
+
+@public(
+    reference=np.take_along_axis,
+    samples=[
+        Sample(((3, 2),), {"axis": 0}, args=(np.array([[0, 1], [2, -1], [0, 0], [1, 2]]),)),
+        Sample(((2, 3),), {"axis": 1}, args=(np.array([[1], [2]]),)),
+    ],
+)
+def take_along_axis(x: Any, indices: Any, /, axis: int | None = -1) -> Tensor:
+    """Elements by their index along an axis, one index per place (`argsort`'s result, say).
+
+    Parameters
+    ----------
+    indices : array_like or Tensor of integers
+        As many axes as ``x``; broadcast against it but for ``axis``.
+
+    Raises
+    ------
+    IndexError
+        If indices are no integers, or out of bounds.
+    ValueError
+        If the numbers of axes differ.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.take_along_axis(tg.tensor([3.0, 1.0, 2.0]), tg.tensor([1, 2, 0]))
+    tensor([1., 2., 3.])
+    """
+    x, idx = as_operand(x, "take_along_axis"), as_operand(indices, "take_along_axis")
+    if idx._spec.kind not in "iu":
+        raise IndexError(f"take_along_axis: indices must be integers, not {idx._spec.dtype}")
+    if axis is None:
+        x = reshaped(x, (x._spec.size,))
+        axis = 0
+    k = axis_index("take_along_axis", axis, x._spec.ndim)
+    a, b = x._spec.shape, idx._spec.shape
+    if len(a) != len(b):
+        raise ValueError(f"take_along_axis: shapes {a} and {b} must have as many axes")
+    joint = broadcast_shapes("take_along_axis", a[:k] + (1,) + a[k + 1 :], b[:k] + (1,) + b[k + 1 :])
+    n = a[k]
+    if idx._value is not None and idx._spec.size and not -n <= idx._value.min() <= idx._value.max() < n:
+        raise IndexError(f"take_along_axis: index out of bounds for axis {k} with size {n} (shape {a})")
+    x = broadcasted(x, (*joint[:k], n, *joint[k + 1 :]))
+    idx = broadcasted(cast(idx, INT64), (*joint[:k], b[k], *joint[k + 1 :]))
+    return gather_along(x, idx, k)
+
+
+@public(reference=None, samples=[])
+def masked_select(x: Any, mask: Any) -> Tensor:
+    """The elements where ``mask`` is true, along one axis.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.masked_select(tg.tensor([1.0, -1.0]), tg.tensor([True, False]))
+    tensor([1.])
+    """
+    mask = mask.numpy() if isinstance(mask, Tensor) else np.asarray(mask)
+    x = as_operand(x, "masked_select")
+    shape = broadcast_shapes("masked_select", x._spec.shape, mask.shape)
+    return _getitem(broadcasted(x, shape), np.broadcast_to(mask, shape))
+
+
+@public(reference=None, samples=[])
+@composite
+def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
+    """``x`` with ``value`` where ``mask`` is true.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.masked_fill(tg.tensor([1.0, -1.0]), tg.tensor([False, True]), 0.0)
+    tensor([1., 0.])
+    """
+    return ns.where(mask, value, as_operand(x, "masked_fill"))
+
+
+@public(reference=np.nonzero, samples=[], differentiable=False)
+def nonzero(x: Any, /) -> tuple[Tensor, ...]:
+    """Where elements are not zero: one integer tensor per axis (looks at the values).
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.nonzero(tg.tensor([0.0, 2.0, 0.0, 4.0]))
+    (tensor([1, 3]),)
+    """
+    value = as_operand(x, "nonzero").detach().numpy()
+    if value.ndim == 0:
+        raise ValueError("nonzero: not defined for zero-dimensional arrays; use atleast_1d(x)")
+    return tuple([tensor_from_array(i) for i in np.nonzero(value)])
+
+
+@public(reference=np.argwhere, samples=[], differentiable=False)
+def argwhere(x: Any, /) -> Tensor:
+    """Where elements are not zero: one row of indices each (looks at the values).
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.argwhere(tg.tensor([0.0, 2.0, 0.0, 4.0])).tolist()
+    [[1], [3]]
+    """
+    return tensor_from_array(np.argwhere(as_operand(x, "argwhere").detach().numpy()))

@@ -1,0 +1,598 @@
+"""Joining, splitting, repeating and padding."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from typing import Any, Sequence
+
+import numpy as np
+
+from tapegrad.kernels import move
+from tapegrad.ops.axes import as_shape, axes_tuple, axis_index, contiguous, size_of, split_at
+from tapegrad.ops.movement import (
+    EXPAND_DIMS,
+    GETITEM,
+    STRIDED,
+    expand_dims_layout,
+    narrow,
+    reshaped,
+    set_movement,
+    view,
+)
+from tapegrad.ops.record import as_operand, cast, composite, record, record_layout
+from tapegrad.ops.table import Out, Sample, ns, public, structured
+from tapegrad.ops.views import reshape
+from tapegrad.spec import Spec, result_dtype
+from tapegrad.tensor import Tensor, tensor_from_array
+
+# --- primitives -----------------------------------------------------------------------------------
+
+
+def _concat_shape(x: Spec, y: Spec, axis: int) -> Out:
+    a, b = x.shape, y.shape
+    if len(a) != len(b) or a[:axis] + a[axis + 1 :] != b[:axis] + b[axis + 1 :]:
+        raise ValueError(
+            f"concat: all dimensions except axis {axis} must match exactly, got shapes {a} and {b}"
+        )
+    outer, n, inner = split_at(a, (axis,))
+    shape = (*a[:axis], n + b[axis], *a[axis + 1 :])
+    return Out(shape, x.dtype, (outer, n * inner, b[axis] * inner))
+
+
+def _stack_shape(x: Spec, y: Spec, axis: int) -> Out:
+    outer, inner = size_of(x.shape[:axis]), size_of(x.shape[axis:])
+    return Out((*x.shape[:axis], 2, *x.shape[axis:]), x.dtype, (outer, inner, inner))
+
+
+def _select(g: Tensor, axis: int, i: int) -> Tensor:
+    shape, strides = g._spec.shape, contiguous(g._spec.shape)
+    new, steps = shape[:axis] + shape[axis + 1 :], strides[:axis] + strides[axis + 1 :]
+    return record_layout(STRIDED, g, new, steps, i * strides[axis])
+
+
+CONCAT2 = structured(
+    "concat2",
+    move.concat,
+    2,
+    _concat_shape,
+    rules=(
+        lambda g, out, x, y, axis: narrow(g, axis, 0, x._spec.shape[axis]),
+        lambda g, out, x, y, axis: narrow(g, axis, x._spec.shape[axis], y._spec.shape[axis]),
+    ),
+    bits=True,
+    doc="Two operands joined along an axis.",
+)
+STACK2 = structured(
+    "stack2",
+    move.concat,
+    2,
+    _stack_shape,
+    rules=(
+        lambda g, out, x, y, axis: _select(g, axis, 0),
+        lambda g, out, x, y, axis: _select(g, axis, 1),
+    ),
+    bits=True,
+    doc="Two operands of equal shape joined along a new axis.",
+)
+
+
+def _operands(name: str, arrays: Any) -> list[Tensor]:
+    if isinstance(arrays, (Tensor, np.ndarray)):
+        arrays = [arrays[i] for i in range(len(arrays))]
+    values = list(arrays)
+    if not values:
+        raise ValueError(f"{name}: need at least one array to join")
+    tensors = [as_operand(v, name) for v in values]
+    dtype = tensors[0]._spec.dtype
+    if any(t._spec.dtype is not dtype for t in tensors):
+        dtype = result_dtype(*[t._spec.dtype for t in tensors])
+        tensors = [cast(t, dtype) for t in tensors]
+    return tensors
+
+
+def _join(tensors: list[Tensor], axis: int) -> Tensor:
+    while len(tensors) > 1:
+        pairs = [
+            record(CONCAT2, (tensors[k], tensors[k + 1]), {"axis": axis})
+            for k in range(0, len(tensors) - 1, 2)
+        ]
+        tensors = pairs + tensors[len(pairs) * 2 :]
+    return tensors[0]
+
+
+# --- joining --------------------------------------------------------------------------------------
+
+
+@public(
+    reference=lambda xs, axis=0: np.concatenate(xs, axis=axis),
+    samples=[
+        Sample(((2, 3), (4, 3)), packed=True),
+        Sample(((2, 3), (2, 1), (2, 2)), {"axis": 1}, packed=True),
+        Sample(((2, 3), (4,)), {"axis": None}, packed=True),
+        Sample(((0, 3), (2, 3)), packed=True),
+    ],
+    aliases=("concatenate", "cat"),
+    method=False,
+)
+def concat(arrays: Sequence[Any], /, axis: int | None = 0, *, dim: int | None = None) -> Tensor:
+    """Join arrays along an axis they have.
+
+    Parameters
+    ----------
+    arrays : sequence of array_like
+        Equal shapes but for ``axis``; dtypes are promoted.
+    axis : int or None
+        ``None`` flattens them first.  ``dim`` is PyTorch's name for it.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or the other axes differ.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.concat([tg.tensor([1.0]), tg.tensor([2.0, 3.0])])
+    tensor([1., 2., 3.])
+    """
+    axis = axis if dim is None else dim
+    tensors = _operands("concat", arrays)
+    if axis is None:
+        tensors = [reshaped(t, (t._spec.size,)) for t in tensors]
+        axis = 0
+    if tensors[0]._spec.ndim == 0:
+        raise ValueError("concat: zero-dimensional arrays cannot be concatenated")
+    axis = axis_index("concat", axis, tensors[0]._spec.ndim)
+    if len(tensors) == 1:
+        return view(GETITEM, tensors[0], tensors[0].shape, contiguous(tensors[0].shape), 0)
+    return _join(tensors, axis)
+
+
+@public(
+    reference=lambda xs, axis=0: np.stack(xs, axis=axis),
+    samples=[
+        Sample(((2, 3), (2, 3)), packed=True),
+        Sample(((2, 3), (2, 3), (2, 3)), {"axis": -1}, packed=True),
+        Sample(((), (), (), (), ()), packed=True),
+    ],
+    method=False,
+)
+def stack(arrays: Sequence[Any], /, axis: int = 0, *, dim: int | None = None) -> Tensor:
+    """Join arrays of equal shape along a new axis.
+
+    Parameters
+    ----------
+    arrays : sequence of array_like
+        Equal shapes; dtypes are promoted.
+    axis : int
+        Where the new axis stands in the result.  ``dim`` is PyTorch's name for it.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or shapes differ.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.stack([tg.tensor(1.0), tg.tensor(2.0), tg.tensor(3.0)])
+    tensor([1., 2., 3.])
+    """
+    tensors = _operands("stack", arrays)
+    shape = tensors[0]._spec.shape
+    for t in tensors:
+        if t._spec.shape != shape:
+            raise ValueError(
+                f"stack: all input arrays must have the same shape, got {shape} and {t._spec.shape}"
+            )
+    k = axis_index("stack", axis if dim is None else dim, len(shape) + 1)
+    joined = [
+        record(STACK2, (tensors[i], tensors[i + 1]), {"axis": k}) for i in range(0, len(tensors) - 1, 2)
+    ]
+    if len(tensors) % 2:
+        joined.append(record_layout(EXPAND_DIMS, tensors[-1], *expand_dims_layout(shape, (k,))))
+    return _join(joined, k)
+
+
+@public(
+    reference=np.hstack,
+    samples=[Sample(((3,), (2,)), packed=True), Sample(((2, 1), (2, 3)), packed=True)],
+    method=False,
+)
+def hstack(arrays: Sequence[Any], /) -> Tensor:
+    """Join along the second axis (the first, for one axis).
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.hstack([tg.zeros((2, 1)), tg.zeros((2, 3))]).shape
+    (2, 4)
+    """
+    tensors = [atleast_1d(a) for a in _operands("hstack", arrays)]
+    return concat(tensors, 0 if tensors[0]._spec.ndim == 1 else 1)
+
+
+@public(reference=np.vstack, samples=[Sample(((3,), (2, 3)), packed=True)], method=False)
+def vstack(arrays: Sequence[Any], /) -> Tensor:
+    """Join along the first axis; one-dimensional arrays are rows.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.vstack([tg.zeros(3), tg.zeros((2, 3))]).shape
+    (3, 3)
+    """
+    return concat([atleast_2d(a) for a in _operands("vstack", arrays)], 0)
+
+
+@public(
+    reference=np.column_stack,
+    samples=[Sample(((3,), (3, 2)), packed=True)],
+    method=False,
+)
+def column_stack(arrays: Sequence[Any], /) -> Tensor:
+    """Join along the second axis; one-dimensional arrays are columns.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.column_stack([tg.zeros(3), tg.zeros((3, 2))]).shape
+    (3, 3)
+    """
+    tensors = _operands("column_stack", arrays)
+    return concat([reshaped(t, (t._spec.size, 1)) if t._spec.ndim < 2 else t for t in tensors], 1)
+
+
+def _at_least(name: str, x: Any, ndim: int) -> Tensor:
+    x = as_operand(x, name)
+    shape = x._spec.shape
+    if len(shape) >= ndim:
+        return x
+    if ndim == 3 and len(shape) == 2:
+        return reshape(x, (*shape, 1))
+    if ndim == 3 and len(shape) == 1:
+        return reshape(x, (1, *shape, 1))
+    return reshape(x, (1,) * (ndim - len(shape)) + shape)
+
+
+@public(reference=np.atleast_1d, samples=[Sample(((),))], method=False)
+def atleast_1d(x: Any, /) -> Tensor:
+    """``x`` with at least one axis."""
+    return _at_least("atleast_1d", x, 1)
+
+
+@public(reference=np.atleast_2d, samples=[Sample(((3,),))], method=False)
+def atleast_2d(x: Any, /) -> Tensor:
+    """``x`` with at least two axes, new ones in front."""
+    return _at_least("atleast_2d", x, 2)
+
+
+@public(reference=np.atleast_3d, samples=[Sample(((3, 2),))], method=False)
+def atleast_3d(x: Any, /) -> Tensor:
+    """``x`` with at least three axes, placed as NumPy does."""
+    return _at_least("atleast_3d", x, 3)
+
+
+# --- splitting ------------------------------------------------------------------------------------
+
+
+def _slice_view(x: Tensor, axis: int, start: int, n: int) -> Tensor:
+    shape = x._spec.shape
+    strides = contiguous(shape)
+    new = (*shape[:axis], n, *shape[axis + 1 :])
+    return view(GETITEM, x, new, strides, start * strides[axis] if n else 0)
+
+
+def split_parts(x: Any, sections: Any, axis: int = 0) -> tuple[Tensor, ...]:
+    """NumPy's ``split``: equal parts, or parts that end at the given positions."""
+    x = as_operand(x, "split")
+    axis = axis_index("split", axis, x._spec.ndim)
+    n = x._spec.shape[axis]
+    try:
+        parts = operator.index(sections)
+    except TypeError:
+        ends = [slice(None, operator.index(e)).indices(n)[1] for e in sections]
+        starts = [0, *ends]
+        ends = [*ends, n]
+    else:
+        if parts <= 0 or n % parts:
+            raise ValueError(
+                f"split: array split does not result in an equal division: "
+                f"shape {x._spec.shape}, axis {axis}, {parts} parts"
+            )
+        size = n // parts
+        starts = list(range(0, n, size)) if size else [0] * parts
+        ends = [s + size for s in starts]
+    return tuple([_slice_view(x, axis, s, max(e - s, 0)) for s, e in zip(starts, ends)])
+
+
+@public(
+    reference=lambda x, sections, axis=0: np.split(x, sections, axis)[0],
+    samples=[],
+)
+def split(x: Any, sections: Any, axis: int = 0) -> tuple[Tensor, ...]:
+    """Split along an axis; the parts are views.
+
+    Parameters
+    ----------
+    sections : int or sequence of int
+        NumPy's meaning: so many equal parts, or the positions where parts begin.
+    axis : int
+
+    Raises
+    ------
+    ValueError
+        If equal parts do not come out.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> [p.tolist() for p in tg.split(tg.tensor([1.0, 2.0, 3.0]), [1])]
+    [[1.0], [2.0, 3.0]]
+    """
+    return split_parts(x, sections, axis)
+
+
+@public(reference=None)
+def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """PyTorch's ``chunk``: at most ``chunks`` parts of equal length, the last may be shorter.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> [p.shape for p in tg.chunk(tg.zeros(5), 2)]
+    [(3,), (2,)]
+    """
+    x = as_operand(x, "chunk")
+    axis = axis_index("chunk", dim, x._spec.ndim)
+    if chunks <= 0:
+        raise ValueError(f"chunk: chunks must be positive, not {chunks}")
+    n = x._spec.shape[axis]
+    size = -(-n // chunks)
+    return split_parts(x, list(range(size, n, size)) if size else chunks, axis)
+
+
+@public(reference=None, aliases=("unbind",))
+def unstack(x: Any, /, axis: int = 0) -> tuple[Tensor, ...]:
+    """The parts along an axis, without it; the parts are views.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> [p.tolist() for p in tg.unstack(tg.tensor([[1.0, 2.0], [3.0, 4.0]]))]
+    [[1.0, 2.0], [3.0, 4.0]]
+    """
+    x = as_operand(x, "unstack")
+    shape = x._spec.shape
+    axis = axis_index("unstack", axis, len(shape))
+    strides = contiguous(shape)
+    new, steps = shape[:axis] + shape[axis + 1 :], strides[:axis] + strides[axis + 1 :]
+    return tuple([view(GETITEM, x, new, steps, i * strides[axis]) for i in range(shape[axis])])
+
+
+# --- repeating ------------------------------------------------------------------------------------
+
+
+@public(
+    reference=lambda x, shift, axis=None: np.roll(x, shift, axis),
+    samples=[
+        Sample(((3, 4),), args=(2,)),
+        Sample(((3, 4),), {"axis": 1}, args=(-1,)),
+        Sample(((3, 4),), {"axis": (0, 1)}, args=((1, 2),)),
+    ],
+)
+def roll(x: Any, /, shift: Any, axis: Any = None) -> Tensor:
+    """Shift elements along axes; those that fall off the end come in at the front.
+
+    Parameters
+    ----------
+    shift : int or tuple of int
+    axis : int or tuple of int, optional
+        Default: the flattened array is shifted.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.roll(tg.tensor([1.0, 2.0, 3.0]), 1)
+    tensor([3., 1., 2.])
+    """
+    x = as_operand(x, "roll")
+    shape = x._spec.shape
+    if axis is None:
+        return reshaped(roll(reshaped(x, (x._spec.size,)), shift, 0), shape)
+    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
+    shifts = shift if isinstance(shift, (tuple, list)) else (shift,) * len(axes)
+    if len(axes) == 1 and len(shifts) > 1:
+        axes = tuple(axes) * len(shifts)
+    if len(axes) != len(shifts):
+        raise ValueError(f"roll: shift {shift} and axis {axis} must have the same length")
+    for a, s in zip(axes, shifts):
+        k = axis_index("roll", a, len(shape))
+        n = shape[k]
+        by = operator.index(s) % n if n else 0
+        if by:
+            parts = narrow(x, k, n - by, by), narrow(x, k, 0, n - by)
+            x = record(CONCAT2, parts, {"axis": k})
+    return x
+
+
+@public(
+    reference=lambda x, reps: np.tile(x, reps),
+    samples=[Sample(((3,),), args=(2,)), Sample(((2, 3),), args=((2, 1, 2),))],
+)
+def tile(x: Any, /, *repetitions: Any) -> Tensor:
+    """Repeat the whole array along axes.
+
+    Parameters
+    ----------
+    repetitions : int or sequence of int
+        How often along each axis; missing ones in front are 1.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.tile(tg.tensor([1.0, 2.0]), 2)
+    tensor([1., 2., 1., 2.])
+    """
+    x = as_operand(x, "tile")
+    reps = as_shape("tile", repetitions[0] if len(repetitions) == 1 else repetitions)
+    ndim = max(len(reps), x._spec.ndim)
+    reps = (1,) * (ndim - len(reps)) + reps
+    shape = (1,) * (ndim - x._spec.ndim) + x._spec.shape
+    if any(r < 0 for r in reps):
+        raise ValueError(f"tile: repetitions must not be negative, got {reps}")
+    strides = contiguous(shape)
+    spread = tuple(itertools.chain(*zip(reps, shape)))
+    steps = tuple(itertools.chain(*[(0, s) for s in strides]))
+    wide = record_layout(STRIDED, x, spread, steps, 0)
+    return reshaped(wide, tuple([r * n for r, n in zip(reps, shape)]))
+
+
+@public(
+    reference=lambda x, repeats, axis=None: np.repeat(x, repeats, axis),
+    samples=[
+        Sample(((3, 2),), args=(2,)),
+        Sample(((3, 2),), {"axis": 1}, args=(3,)),
+        Sample(((3, 2),), {"axis": 0}, args=([1, 0, 2],)),
+    ],
+    aliases=("repeat_interleave",),
+)
+def repeat(x: Any, repeats: Any, /, axis: int | None = None) -> Tensor:
+    """Repeat each element along an axis (NumPy's meaning; PyTorch's ``repeat`` is `tile`).
+
+    Parameters
+    ----------
+    repeats : int or sequence of int
+        How often, for all or for each element along the axis.
+    axis : int, optional
+        Default: the flattened array.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.repeat(tg.tensor([1.0, 2.0]), 2)
+    tensor([1., 1., 2., 2.])
+    """
+    x = as_operand(x, "repeat")
+    if axis is None:
+        x = reshaped(x, (x._spec.size,))
+        axis = 0
+    shape = x._spec.shape
+    axis = axis_index("repeat", axis, len(shape))
+    counts = np.asarray(repeats._realize() if isinstance(repeats, Tensor) else repeats)
+    if counts.dtype.kind not in "iu" or (counts < 0).any():
+        raise ValueError("repeat: repeats must be integers that are not negative")
+    if counts.ndim == 0 or counts.size == 1:
+        times = int(counts.reshape(()))
+        strides = contiguous(shape)
+        spread = (*shape[: axis + 1], times, *shape[axis + 1 :])
+        steps = (*strides[: axis + 1], 0, *strides[axis + 1 :])
+        wide = record_layout(STRIDED, x, spread, steps, 0)
+        return reshaped(wide, (*shape[:axis], shape[axis] * times, *shape[axis + 1 :]))
+    if counts.shape != (shape[axis],):
+        raise ValueError(
+            f"repeat: operands could not be broadcast together with shape ({shape[axis]},) {counts.shape}"
+        )
+    return ns.take(x, np.repeat(np.arange(shape[axis]), counts), axis=axis)
+
+
+def _pad_widths(name: str, pad_width: Any, ndim: int) -> list[tuple[int, int]]:
+    widths = np.asarray(pad_width)
+    if widths.dtype.kind not in "iu":
+        raise TypeError(f"{name}: pad_width must be of integral type")
+    try:
+        widths = np.broadcast_to(widths, (ndim, 2))
+    except ValueError:
+        raise ValueError(
+            f"{name}: pad_width of shape {widths.shape} does not fit an array of {ndim} axes"
+        ) from None
+    if (widths < 0).any():
+        raise ValueError(f"{name}: index can't contain negative values")
+    return [(int(a), int(b)) for a, b in widths]
+
+
+@public(
+    reference=np.pad,
+    samples=[
+        Sample(((3, 4),), args=(1,)),
+        Sample(((3,),), {"constant_values": 2.0}, args=((1, 2),)),
+        Sample(((3, 4),), {"mode": "edge"}, args=(((1, 2), (0, 3)),)),
+        Sample(((4, 5),), {"mode": "reflect"}, args=(2,)),
+        Sample(((4, 5),), {"mode": "symmetric"}, args=(2,)),
+        Sample(((4, 5),), {"mode": "wrap"}, args=(2,)),
+    ],
+    method=False,
+)
+def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Tensor:
+    """Pad an array, with NumPy's arguments.
+
+    Parameters
+    ----------
+    pad_width : int, (before, after), or one such pair per axis
+    mode : {"constant", "edge", "reflect", "symmetric", "wrap"}
+    constant_values : number, or as ``pad_width``
+
+    Raises
+    ------
+    ValueError
+        If the mode is unknown or a width negative.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.pad(tg.tensor([1.0, 2.0]), (1, 2))
+    tensor([0., 1., 2., 0., 0.])
+    """
+    x = as_operand(x, "pad")
+    shape = x._spec.shape
+    widths = _pad_widths("pad", pad_width, len(shape))
+    if mode == "constant":
+        if isinstance(constant_values, Tensor):
+            constant_values = constant_values._realize()
+        hole = np.broadcast_to(np.zeros((), x._spec.dtype), shape)
+        base = np.pad(hole, widths, mode="constant", constant_values=constant_values)
+        strides = contiguous(base.shape)
+        start = sum(before * s for (before, _), s in zip(widths, strides))
+        return set_movement(tensor_from_array(base), x, shape, strides, start if x._spec.size else 0)
+    if mode not in ("edge", "reflect", "symmetric", "wrap"):
+        raise ValueError(f"pad: mode {mode!r} is not supported")
+    for k, width in enumerate(widths):
+        if width != (0, 0):
+            x = ns.take(x, np.pad(np.arange(shape[k]), width, mode=mode), axis=k)  # type: ignore[call-overload]
+    return x
+
+
+@public(reference=np.trace, samples=[Sample(((3, 4),)), Sample(((3, 3),), {"offset": -1})])
+def trace(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """Sum of a diagonal (of the first two axes, unless others are named).
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.trace(tg.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor(5.)
+    """
+    return ns.sum(ns.diagonal(as_operand(x, "trace"), offset, axis1, axis2), axis=-1)
+
+
+def _triangle(name: str, x: Any, k: int, lower: bool) -> Tensor:
+    x = as_operand(x, name)
+    if x._spec.ndim < 2:
+        raise ValueError(f"{name}: at least two axes are needed, not shape {x._spec.shape}")
+    mask = np.tri(*x._spec.shape[-2:], k=k if lower else k - 1, dtype=bool)
+    return ns.where(mask if lower else ~mask, x, 0)
+
+
+@public(reference=np.tril, samples=[Sample(((3, 4),)), Sample(((2, 3, 3),), {"k": -1})])
+@composite
+def tril(x: Any, /, k: int = 0) -> Tensor:
+    """The lower triangle of the last two axes: zeros above diagonal ``k``."""
+    return _triangle("tril", x, k, True)
+
+
+@public(reference=np.triu, samples=[Sample(((3, 4),)), Sample(((2, 3, 3),), {"k": 1})])
+@composite
+def triu(x: Any, /, k: int = 0) -> Tensor:
+    """The upper triangle of the last two axes: zeros below diagonal ``k``."""
+    return _triangle("triu", x, k, False)

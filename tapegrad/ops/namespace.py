@@ -1,0 +1,421 @@
+"""The public namespace, ``Tensor``'s methods and operators, and NumPy's dispatch, derived from the table.
+
+``exports`` maps public names to objects; ``tapegrad/__init__.py`` publishes it.  Nothing here knows
+an operation by name: a new row or ``@public`` function in any module of ``tapegrad.ops`` appears in
+the namespace, on ``Tensor``, as an operator, as an in-place method and behind NumPy's function of the
+same meaning.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from sys import _getframe
+from typing import Any
+
+import numpy as np
+
+import tapegrad.ops
+from tapegrad import methods
+from tapegrad.ops.record import OPERAND_TYPES, elementwise_functions, operator_methods, record_elementwise
+from tapegrad.ops.table import PUBLIC, Domain, Kind, Row, rows
+from tapegrad.spec import DTYPES, result_dtype
+from tapegrad.tensor import Tensor
+
+__all__ = ["exports", "stack_nested"]
+
+for _module in pkgutil.iter_modules(tapegrad.ops.__path__):
+    if _module.name != "namespace":
+        importlib.import_module(f"tapegrad.ops.{_module.name}")
+
+from tapegrad.ops import creation, index  # noqa: E402  (after the modules that register rows)
+
+exports: dict[str, Any] = {"Tensor": Tensor}
+
+# --- functions ------------------------------------------------------------------------------------
+
+RESULT_DTYPES = {
+    "same": "of the operands' promoted dtype",
+    "float": "floating (integers become float64)",
+    "bool": "bool",
+    "test": "bool",
+    "logical": "bool",
+    "bits": "of the operands' promoted integer dtype",
+    "where": "of the promoted dtype of the last two operands",
+}
+
+
+def _example_value(domain: Domain) -> list[float]:
+    """Two numbers inside a domain, away from its kinks."""
+    if np.isfinite(domain.low) and np.isfinite(domain.high):
+        width = domain.high - domain.low
+        return [domain.low + 0.625 * width, domain.low + 0.75 * width]
+    if np.isfinite(domain.low):
+        return [domain.low + 0.5, domain.low + 1.5]
+    if np.isfinite(domain.high):
+        return [domain.high - 1.5, domain.high - 0.5]
+    return [0.25, 1.75]
+
+
+def _docstring(row: Row) -> str:
+    operands = ("x", "y", "z")[: row.arity]
+    differentiable = any(rule is not None for rule in row.rules)
+    arguments = [str(_example_value(domain)) for domain in row.domain]
+    if row.dtype_rule == "where":
+        arguments[0] = "[True, False]"
+    elif row.dtype_rule == "bits":
+        arguments = ["[1, 2]"] * row.arity
+    elif differentiable:
+        arguments[0] = "x"
+    lines = [row.doc.strip(), ""]
+    lines += ["Parameters", "----------", f"{', '.join(operands)} : Tensor, array_like or number"]
+    lines += ["    Broadcast against each other." if row.arity > 1 else "    Any shape.", ""]
+    lines += ["Returns", "-------", "Tensor"]
+    lines += [f"    {'Broadcast shape' if row.arity > 1 else 'Same shape'}; {RESULT_DTYPES[row.dtype_rule]}."]
+    if not differentiable:
+        lines += ["    Does not take part in differentiation."]
+    lines += ["", "Raises", "------"]
+    if row.arity > 1:
+        lines += ["ValueError", "    If the shapes do not broadcast."]
+    lines += ["TypeError", "    If an operand is not numeric, or its dtype is not one the operation takes."]
+    lines += ["", "Examples", "--------", ">>> import tapegrad as tg"]
+    call = f"tg.{row.name}({', '.join(arguments)})"
+    if differentiable and arguments[0] == "x":
+        lines += [f">>> x = tg.tensor({_example_value(row.domain[0])}, requires_grad=True)"]
+        lines += [f">>> {call}.sum().backward()", ">>> x.grad.shape", "(2,)"]
+    else:
+        lines += [f">>> {call}.shape", "(2,)"]
+    return "\n".join(lines) + "\n"
+
+
+def _name(function: Callable, name: str, doc: str | None = None, owner: str = "") -> Callable:
+    function.__name__ = name
+    function.__qualname__ = f"{owner}{name}"
+    function.__module__ = "tapegrad"
+    if doc is not None:
+        function.__doc__ = doc
+    return function
+
+
+COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}
+
+
+def _in_place(name: str, function: Callable) -> Callable:
+    """Build the in-place form of an operation: record it, then stand for its result."""
+
+    def in_place(self: Tensor, *operands: Any) -> Any:
+        self._check_in_place()
+        new = function(self, *operands)
+        if new is NotImplemented:
+            return new
+        tape = new._tape
+        if tape is not None:  # name the user's line, not this one
+            frame = _getframe(1)
+            tape.places[new._slot] = (frame.f_code, frame.f_lasti)
+        return self._take(new, name)
+
+    return _name(in_place, name, f"In-place `{name[:-1]}`: the tensor takes the result's value.", "Tensor.")
+
+
+def _attach(name: str, attribute: Any) -> None:
+    """Give ``Tensor`` an attribute, unless its class body defines it."""
+    if name not in _class_body:
+        setattr(Tensor, name, attribute)
+
+
+_class_body = frozenset(vars(Tensor))
+
+
+def _export_row(row: Row) -> None:
+    function = _name(elementwise_functions(row)["function"], row.name, _docstring(row))
+    stem = row.operator
+    operator = operator_methods(row) if stem is not None else {}
+    in_place = _in_place(f"{row.name}_", operator.get("function", function))
+    for name in (row.name, *row.aliases):
+        exports[name] = function
+        if row.method:
+            _attach(name, function)
+            if row.dtype_rule not in ("test", "where"):
+                _attach(f"{name}_", in_place)
+    if stem is None:
+        return
+    _attach(f"__{stem}__", _name(operator["function"], f"__{stem}__", None, "Tensor."))
+    if "reflected" in operator and stem not in COMPARISONS:
+        _attach(f"__r{stem}__", _name(operator["reflected"], f"__r{stem}__", None, "Tensor."))
+        _attach(f"__i{stem}__", in_place)
+
+
+def _attach_all() -> None:
+    for name, method in methods.METHODS.items():
+        _attach(name, method)
+    for name, dtype in methods.TORCH_CASTS.items():
+        _attach(name, methods.cast_method(name, dtype))
+    for name, getter in methods.PROPERTIES.items():
+        _attach(name, property(getter, doc=getter.__doc__))
+    _attach("__getitem__", index.getitem)
+    _attach("__setitem__", index.setitem)
+    _attach("__array_ufunc__", array_ufunc)
+    _attach("__array_function__", array_function)
+
+
+# --- nested lists of tensors ----------------------------------------------------------------------
+
+
+def stack_nested(value: list | tuple) -> Tensor:
+    """Stack nested sequences whose elements may be tensors; gradients reach them.
+
+    Raises
+    ------
+    ValueError
+        If the elements' shapes differ.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> x = tg.tensor(2.0, requires_grad=True)
+    >>> tg.ops.namespace.stack_nested([x, 1.0, x * x])
+    tensor([2., 1., 4.], grad_fn=<StackBackward>)
+    """
+    parts = [stack_nested(v) if isinstance(v, (list, tuple)) else methods.as_operand(v) for v in value]
+    return exports["stack"](parts)
+
+
+# --- NumPy calls us -------------------------------------------------------------------------------
+
+_rows_by_ufunc: dict[Any, Row] = {}
+_rows_by_name: dict[str, Row] = {}
+_by_reference: dict[Any, Callable] = {}
+
+
+def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *operands: Any, **kwargs: Any) -> Any:
+    """Answer ``np.sin(t)``, ``array + t`` and their like with a recorded operation."""
+    name = ufunc.__name__
+    if method != "__call__":
+        raise TypeError(
+            f"{name}.{method}: not supported on tensors; use tapegrad's functions (sum, prod, ...)"
+        )
+    for option, value in kwargs.items():
+        if not (value is None or (option == "where" and value is True)):
+            raise TypeError(f"{name}: the argument {option!r} is not supported on tensors")
+    row = _rows_by_ufunc.get(ufunc) or _rows_by_name.get(name)
+    if row is not None and row.arity == len(operands):
+        if not all(isinstance(x, OPERAND_TYPES) for x in operands):
+            return NotImplemented
+        return record_elementwise(row, operands)
+    function = _by_reference.get(ufunc) or exports.get(name)
+    if function is None and ufunc is np.divmod:
+        return methods.divmod_(methods.as_operand(operands[0]), operands[1])
+    if function is None:
+        raise TypeError(f"{name}: tapegrad has no such operation; pass detach().numpy() to NumPy instead")
+    return function(*operands)
+
+
+# Questions about values: answered by NumPy on the values themselves.
+LOOKS = (
+    np.allclose,
+    np.array2string,
+    np.array_equal,
+    np.array_equiv,
+    np.array_repr,
+    np.array_str,
+    np.can_cast,
+    np.iscomplexobj,
+    np.isrealobj,
+    np.isclose,
+    np.may_share_memory,
+    np.ndim,
+    np.result_type,
+    np.save,
+    np.savetxt,
+    np.savez,
+    np.shape,
+    np.shares_memory,
+    np.size,
+)
+_looks = frozenset(LOOKS)
+
+
+def array_function(self: Tensor, func: Callable, types: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """Answer ``np.sum(t)``, ``np.concatenate([t, u])`` and their like with recorded operations."""
+    if func in _looks:
+        return func(*_values(args), **_values(kwargs))
+    if kwargs.get("out") is not None:
+        raise TypeError(f"{func.__name__}: the argument 'out' is not supported on tensors")
+    target = _by_reference.get(func)
+    if target is None:
+        space: Any = exports.get
+        module = getattr(func, "__module__", "") or ""
+        if module.startswith("numpy.") and module.split(".")[1] in ("linalg", "fft"):
+            inner = exports.get(module.split(".")[1])
+            space = lambda name: getattr(inner, name, None)  # noqa: E731
+        target = space(func.__name__)
+    if target is None:
+        raise TypeError(
+            f"{func.__name__}: tapegrad has no such operation; pass detach().numpy() to NumPy instead"
+        )
+    return target(*args, **{k: v for k, v in kwargs.items() if k != "out"})
+
+
+def _values(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().numpy()
+    if isinstance(value, (list, tuple)):
+        return type(value)(_values(v) for v in value)
+    if isinstance(value, dict):
+        return {k: _values(v) for k, v in value.items()}
+    return value
+
+
+# --- dtypes and constants -------------------------------------------------------------------------
+
+
+def _dtype_of(value: Any) -> Any:
+    if isinstance(value, (Tensor, np.ndarray, np.generic)):
+        return value.dtype
+    return value if isinstance(value, (bool, int, float)) else methods.as_dtype(value, "dtype")
+
+
+def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
+    """Convert ``x`` to ``dtype``.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.astype(tg.tensor([1, 2]), tg.float64)
+    tensor([1., 2.])
+    """
+    return methods.astype(methods.as_operand(x, "astype"), dtype, copy)
+
+
+def result_type(*values: Any) -> np.dtype:
+    """The dtype that an operation on ``values`` (tensors, arrays, dtypes, Python scalars) gives.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.result_type(tg.float32, tg.int64)
+    dtype('float64')
+    >>> tg.result_type(tg.tensor([1.0], dtype=tg.float32), 2.0)
+    dtype('float32')
+    """
+    if not values:
+        raise ValueError("result_type: at least one array or dtype is required")
+    return result_dtype(*map(_dtype_of, values))
+
+
+def can_cast(source: Any, to: Any, /) -> bool:
+    """Whether NumPy's safe casting allows ``source`` (a dtype or tensor) to become ``to``.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.can_cast(tg.int32, tg.float64), tg.can_cast(tg.float64, tg.float32)
+    (True, False)
+    """
+    return bool(np.can_cast(_dtype_of(source), methods.as_dtype(to, "can_cast")))
+
+
+KINDS = {
+    "bool": "b",
+    "signed integer": "i",
+    "unsigned integer": "u",
+    "integral": "iu",
+    "real floating": "f",
+    "complex floating": "c",
+    "numeric": "iufc",
+}
+
+
+def isdtype(dtype: Any, kind: Any) -> bool:
+    """Whether ``dtype`` is of a kind: a dtype, one of the array API's kind names, or a tuple of them.
+
+    Raises
+    ------
+    ValueError
+        If the kind's name is unknown.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.isdtype(tg.float32, "real floating"), tg.isdtype(tg.int8, (tg.bool, "integral"))
+    (True, True)
+    """
+    if isinstance(kind, tuple):
+        return any(isdtype(dtype, k) for k in kind)
+    if isinstance(kind, str) and kind in KINDS:
+        return np.dtype(dtype).kind in KINDS[kind]
+    if isinstance(kind, str):
+        raise ValueError(f"isdtype: unknown kind {kind!r}; use a dtype or one of {', '.join(KINDS)}")
+    return np.dtype(dtype) == np.dtype(kind)
+
+
+def finfo(dtype: Any, /) -> np.finfo:
+    """Limits of a floating dtype (or of a tensor's).
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.finfo(tg.float32).bits
+    32
+    """
+    return np.finfo(_dtype_of(dtype))
+
+
+def iinfo(dtype: Any, /) -> np.iinfo:
+    """Limits of an integer dtype (or of a tensor's).
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.iinfo(tg.int8).max
+    127
+    """
+    return np.iinfo(_dtype_of(dtype))
+
+
+def is_tensor(value: Any, /) -> bool:
+    """Whether ``value`` is a `Tensor`.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.is_tensor(tg.ones(2)), tg.is_tensor([1.0])
+    (True, False)
+    """
+    return isinstance(value, Tensor)
+
+
+# --- build ----------------------------------------------------------------------------------------
+
+
+def _build() -> None:
+    for row in rows:
+        if row.kind is not Kind.ELEMENTWISE or not row.public:
+            continue
+        _export_row(row)
+        for name in (row.name, *row.aliases):
+            _rows_by_name[name] = row
+        if isinstance(row.reference, np.ufunc):
+            _rows_by_ufunc[row.reference] = row
+    for name, public in PUBLIC.items():
+        for alias in (name, *public.aliases):
+            exports[alias] = public.function
+            if public.method:
+                _attach(alias, public.function)
+        if public.reference is not None:
+            _by_reference.setdefault(public.reference, public.function)
+    for name in ("clip", "clamp"):
+        if name in exports:
+            _attach(f"{name}_", _in_place(f"{name}_", exports[name]))
+    for name in creation.__all__:
+        exports[name] = getattr(creation, name)
+    for function in (astype, can_cast, finfo, iinfo, is_tensor, isdtype, result_type):
+        exports[function.__name__] = function
+    for dtype in DTYPES:
+        exports[dtype.name] = dtype
+    exports.update(e=np.e, inf=np.inf, nan=np.nan, newaxis=None, pi=np.pi)
+    _attach_all()
+
+
+_build()

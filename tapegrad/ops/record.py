@@ -1,0 +1,420 @@
+"""Recording: check an operation, append one instruction, return a Tensor.
+
+``elementwise_functions`` builds the specialised fast paths (same specs on one tape: no call but the
+appends).  Everything they cannot take goes to ``record_elementwise`` here; structured and movement
+primitives always come through ``record``.
+"""
+
+from __future__ import annotations
+
+import functools
+from sys import _getframe
+from typing import Any, Callable, Sequence
+
+import numpy as np
+
+from tapegrad.ops.table import ROWS, Row
+from tapegrad.spec import BOOL, FLOAT64, INT64, Spec, broadcast_shapes, intern_spec, result_dtype
+from tapegrad.tape import GRAD, current
+from tapegrad.tensor import NONLEAF, Tensor, new_result, tensor_from_array
+
+__all__ = ["Signature", "as_operand", "composite", "record", "record_elementwise", "record_layout"]
+
+EXACT_INT = 1 << 53  # Python ints up to here are exact as float64 constants
+
+
+class Signature:
+    """What a structured instruction does, apart from its operands' values.
+
+    Interned per (row, operand specs, static arguments), so that shape rules run, and reverse rules
+    are traced, once.
+    """
+
+    __slots__ = ("bound", "in_specs", "out", "params", "row", "static", "templates")
+
+    def __init__(
+        self, row: Row, in_specs: tuple[Spec, ...], static: dict[str, Any], out: Spec, params: tuple
+    ) -> None:
+        self.row, self.in_specs, self.static = row, in_specs, static
+        self.out, self.params = out, params
+        self.bound: tuple[object, int] = (None, -1)
+        self.templates: dict[int, Any] = {}
+
+
+_signatures: dict[tuple, Signature] = {}
+SIGNATURE_LIMIT = 8192
+
+
+def _remember(key: tuple, signature: Signature) -> Signature:
+    if len(_signatures) >= SIGNATURE_LIMIT:
+        _signatures.clear()  # programs with ever-changing shapes: bounded, and refilled as needed
+    _signatures[key] = signature
+    return signature
+
+
+def record(row: Row, operands: Sequence[Tensor], static: dict[str, Any] | None = None, raw: int = 0) -> Tensor:
+    """Append a structured instruction.
+
+    Parameters
+    ----------
+    row : Row
+        A row of kind ``STRUCTURED``.
+    operands : sequence of Tensor
+        As many as the row's arity.
+    static : dict, optional
+        Keyword arguments of the row's shape rule and derivative rules; values must be hashable.
+    raw : int
+        An integer handed to the kernel that may vary from call to call (an offset).
+    """
+    static = static or {}
+    in_specs = tuple([t._spec for t in operands])
+    key = (row.op, in_specs, tuple(static.items()))
+    signature = _signatures.get(key)
+    if signature is None:
+        out = row.shape(*in_specs, **static)  # type: ignore[misc]
+        spec = intern_spec(tuple(out.shape), np.dtype(out.dtype))
+        signature = _remember(key, Signature(row, in_specs, static, spec, tuple(map(int, out.params))))
+    return _append(signature, operands, raw)
+
+
+def record_layout(
+    row: Row, x: Tensor, shape: tuple[int, ...], strides: tuple[int, ...], offset: int
+) -> Tensor:
+    """Append a movement instruction: ``out[i] = x.ravel()[offset + sum(i * strides)]``."""
+    key = (row.op, x._spec, shape, strides)
+    signature = _signatures.get(key)
+    if signature is None:
+        out = intern_spec(shape, x._spec.dtype)
+        signature = Signature(
+            row,
+            (x._spec,),
+            {"shape": shape, "strides": strides},
+            out,
+            (len(shape), *shape, *strides, x._spec.size),
+        )
+        _remember(key, signature)
+    return _append(signature, (x,), offset)
+
+
+def _append(signature: Signature, operands: Sequence[Tensor], raw: int) -> Tensor:
+    tape = current.tape
+    row = signature.row
+    slots = [0, 0, raw]
+    needs_grad = 0
+    for k, t in enumerate(operands):
+        slots[k] = t._slot if t._tape is tape else tape.bind(t)
+        needs_grad |= t._rg
+    bound = signature.bound
+    index = bound[1] if bound[0] is tape.epoch else tape.bind_signature(signature)
+    op = row.op
+    rg = 0
+    if needs_grad and tape.grad_enabled and row.rules and signature.out.floating:
+        op |= GRAD
+        rg = NONLEAF
+    out = signature.out
+    tape.emit((op, slots[0], slots[1], slots[2], out.id, index))
+    tape.place(user_location(1))
+    t = new_result(tape, out, rg)
+    if out.big:
+        tape.note_bytes(out.nbytes)
+    return t
+
+
+def user_location(depth: int) -> tuple[Any, int] | None:
+    """The innermost frame outside tapegrad, as (code, instruction offset)."""
+    frame: Any = _getframe(depth + 1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("tapegrad."):
+        frame = frame.f_back
+    return (frame.f_code, frame.f_lasti) if frame is not None else None
+
+
+def composite(function: Callable) -> Callable:
+    """Mark a public function that is written in other operations.
+
+    Its instructions are attributed to the user's line rather than to tapegrad's.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        tape = current.tape
+        start, generation = len(tape.places), tape.generation
+        out = function(*args, **kwargs)
+        if len(tape.places) > start and tape.generation == generation:
+            tape.places[start:] = [user_location(1)] * (len(tape.places) - start)
+        return out
+
+    return call
+
+
+# --- operands -------------------------------------------------------------------------------------
+
+
+def as_operand(value: Any, name: str = "operation") -> Tensor:
+    """Return ``value`` as a Tensor: tensors as they are, arrays and numbers as constants."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, (bool, int, float, np.ndarray, np.generic, list, tuple)):
+        if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
+            from tapegrad.ops.namespace import stack_nested
+
+            return stack_nested(value)
+        array = np.array(value)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"{name}: cannot use a value of dtype {array.dtype} as an operand")
+        return tensor_from_array(array)
+    raise TypeError(f"{name}: cannot use {type(value).__name__!r} as an operand")
+
+
+_BOOL_TWINS = {
+    "add": "logical_or",
+    "multiply": "logical_and",
+    "maximum": "logical_or",
+    "minimum": "logical_and",
+}
+_BOOL_REFUSED = {"subtract": "logical_xor", "negative": "logical_not", "positive": "a cast", "sign": "a cast"}
+
+
+def _compute_dtype(row: Row, operands: Sequence[Any]) -> tuple[np.dtype, np.dtype]:
+    """Return the dtype the kernel computes in and the dtype of its result."""
+    values = [o._spec.dtype if isinstance(o, Tensor) else o for o in operands]
+    rule = row.dtype_rule
+    if rule == "where":
+        dtype = result_dtype(*values[1:])
+        return dtype, dtype
+    if rule == "logical":
+        return BOOL, BOOL
+    if rule.startswith("cast:"):
+        return values[0], np.dtype(rule[5:])
+    dtype = result_dtype(*values)
+    if rule == "float":
+        dtype = dtype if dtype.kind == "f" else FLOAT64
+        return dtype, dtype
+    if rule == "bits":
+        if dtype.kind == "f":
+            raise TypeError(f"{row.name}: only integer and boolean operands, not {dtype}")
+        return dtype, dtype
+    if rule == "bool":
+        return dtype, BOOL
+    if rule == "test":  # isnan and its like: any dtype in, truth out
+        return dtype, BOOL
+    return dtype, dtype
+
+
+def record_elementwise(row: Row, operands: Sequence[Any], depth: int = 1) -> Tensor:
+    """Append an elementwise instruction: promotes, casts, broadcasts, binds constants."""
+    operands = [o if o.__class__ in (bool, int, float) else as_operand(o, row.name) for o in operands]
+    first_typed = 1 if row.dtype_rule == "where" else 0
+    if not any(isinstance(o, Tensor) for o in operands[first_typed:]):
+        # a kernel's dtype comes from a slot, so constants alone cannot be operands
+        dtype = result_dtype(*operands[first_typed:])
+        operands[-1] = tensor_from_array(np.array(operands[-1], dtype))
+    compute, out_dtype = _compute_dtype(row, operands)
+    if compute is BOOL and row.dtype_rule == "same":
+        if row.name in _BOOL_TWINS:
+            row = ROWS[_BOOL_TWINS[row.name]]
+        elif row.name in _BOOL_REFUSED:
+            raise TypeError(
+                f"{row.name}: not defined for booleans; use {_BOOL_REFUSED[row.name]} instead"
+            )
+        elif row.name in ("divide", "floor_divide", "remainder", "power"):
+            compute = out_dtype = np.dtype("int8")
+    if row.name == "power" and compute.kind in "iu":
+        _refuse_negative_integer_power(operands[1])
+    shape = broadcast_shapes(row.name, *[o._spec.shape for o in operands if isinstance(o, Tensor)])
+    tape = current.tape
+    slots = [0, 0, 0]
+    needs_grad = 0
+    for k, o in enumerate(operands):
+        wanted = BOOL if k < first_typed else compute
+        if not isinstance(o, Tensor):
+            constant = _constant(row, o, wanted) if k >= first_typed else None
+            if constant is not None:
+                slots[k] = tape.constant(constant)
+                continue
+            o = tensor_from_array(_scalar_array(row, o, wanted))
+        elif o._spec.dtype is not wanted:
+            o = cast(o, wanted)
+        operands[k] = o  # keeps the cast alive until it is recorded as an operand
+        slots[k] = o._slot if o._tape is tape else tape.bind(o)
+        needs_grad |= o._rg
+    out = intern_spec(shape, out_dtype)
+    op, rg = row.op, 0
+    if needs_grad and tape.grad_enabled and row.rules and out.floating:
+        op |= GRAD
+        rg = NONLEAF
+    tape.emit((op, slots[0], slots[1], slots[2], out.id, 0))
+    tape.place(user_location(depth))
+    t = new_result(tape, out, rg)
+    if out.big:
+        tape.note_bytes(out.nbytes >> 4)
+    return t
+
+
+def _scalar_array(row: Row, value: Any, dtype: np.dtype) -> np.ndarray:
+    try:
+        return np.array(value).astype(dtype) if isinstance(value, float) else np.array(value, dtype)
+    except OverflowError:
+        raise OverflowError(f"{row.name}: Python integer {value} does not fit {dtype}") from None
+
+
+def _constant(row: Row, value: Any, dtype: np.dtype) -> float | None:
+    """The float64 that stands for a Python scalar in the constant pool, if one does exactly."""
+    if isinstance(value, int):
+        if not -EXACT_INT <= value <= EXACT_INT:
+            return None
+        if dtype.kind in "iu":
+            info = np.iinfo(dtype)
+            if not info.min <= value <= info.max:
+                raise OverflowError(f"{row.name}: Python integer {value} does not fit {dtype}")
+    return float(bool(value)) if dtype.kind == "b" else float(value)
+
+
+def _refuse_negative_integer_power(exponent: Any) -> None:
+    if isinstance(exponent, Tensor):
+        if exponent._spec.kind == "i" and exponent.numpy().min(initial=0) < 0:
+            raise ValueError("power: integers to negative integer powers are not allowed; cast to float")
+    elif exponent < 0:
+        raise ValueError("power: integers to negative integer powers are not allowed; cast to float")
+
+
+def cast(x: Tensor, dtype: np.dtype) -> Tensor:
+    """Record a conversion of ``x`` to ``dtype`` (differentiable between floating dtypes)."""
+    if x._spec.dtype is dtype:
+        return x
+    return record_elementwise(ROWS[f"astype_{dtype.name}"], (x,))
+
+
+# --- the fast paths -------------------------------------------------------------------------------
+
+
+def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict[str, Callable]:
+    """Build the public function of an elementwise row, and its reflected operator if binary.
+
+    One closure per row: the opcode is a constant, the common case makes no call but the appends.
+    ``slow(row, operands)`` records what the fast path cannot take.
+    """
+    op, opg = row.op, row.op | GRAD
+    rules = bool(row.rules)
+    same_spec = row.dtype_rule in ("same", "float") and row.dtype_rule != "where"
+    new = Tensor.__new__
+
+    if row.arity == 1:
+
+        def unary(x: Any, /) -> Tensor:
+            tape = current.tape
+            if x.__class__ is Tensor and x._tape is tape and same_spec:
+                spec = x._spec
+                if spec.floating:
+                    if x._rg and tape.grad_enabled and rules:
+                        tape.emit((opg, x._slot, 0, 0, spec.id, 0))
+                        rg = NONLEAF
+                    else:
+                        tape.emit((op, x._slot, 0, 0, spec.id, 0))
+                        rg = 0
+                    frame = _getframe(1)
+                    tape.place((frame.f_code, frame.f_lasti))
+                    t = new(Tensor)
+                    t._tape = tape
+                    t._slot = slot = len(tape.tensors)
+                    t._spec = spec
+                    t._rg = rg
+                    t._value = t._extra = None
+                    tape.hold(t)
+                    if spec.big or slot >= tape.limit:
+                        tape.note_bytes(spec.nbytes >> 4)
+                    return t
+            return slow(row, (x,), 1)
+
+        return {"function": unary}
+
+    if row.arity == 3:
+
+        def ternary(x: Any, y: Any, z: Any, /) -> Tensor:
+            return slow(row, (x, y, z), 1)
+
+        return {"function": ternary}
+
+    def binary(x: Any, y: Any, /) -> Tensor:
+        tape = current.tape
+        if x.__class__ is Tensor and x._tape is tape and same_spec:
+            spec = x._spec
+            if spec.floating:
+                rg = x._rg
+                if y.__class__ is Tensor:
+                    if y._tape is tape and y._spec is spec:
+                        y_slot = y._slot
+                        rg |= y._rg
+                    else:
+                        return slow(row, (x, y), 1)
+                elif y.__class__ is float or (y.__class__ is int and -EXACT_INT <= y <= EXACT_INT):
+                    tape.consts.append(y)
+                    y_slot = -len(tape.consts)
+                else:
+                    return slow(row, (x, y), 1)
+                if rg and tape.grad_enabled and rules:
+                    tape.emit((opg, x._slot, y_slot, 0, spec.id, 0))
+                    rg = NONLEAF
+                else:
+                    tape.emit((op, x._slot, y_slot, 0, spec.id, 0))
+                    rg = 0
+                frame = _getframe(1)
+                tape.place((frame.f_code, frame.f_lasti))
+                t = new(Tensor)
+                t._tape = tape
+                t._slot = slot = len(tape.tensors)
+                t._spec = spec
+                t._rg = rg
+                t._value = t._extra = None
+                tape.hold(t)
+                if spec.big or slot >= tape.limit:
+                    tape.note_bytes(spec.nbytes >> 4)
+                return t
+        return slow(row, (x, y), 1)
+
+    def reflected(y: Any, x: Any, /) -> Tensor:
+        """``x op y`` with ``y`` the tensor and ``x`` the left operand."""
+        tape = current.tape
+        if (
+            y._tape is tape
+            and same_spec
+            and (x.__class__ is float or (x.__class__ is int and -EXACT_INT <= x <= EXACT_INT))
+        ):
+            spec = y._spec
+            if spec.floating:
+                tape.consts.append(x)
+                if y._rg and tape.grad_enabled and rules:
+                    tape.emit((opg, -len(tape.consts), y._slot, 0, spec.id, 0))
+                    rg = NONLEAF
+                else:
+                    tape.emit((op, -len(tape.consts), y._slot, 0, spec.id, 0))
+                    rg = 0
+                frame = _getframe(1)
+                tape.place((frame.f_code, frame.f_lasti))
+                t = new(Tensor)
+                t._tape = tape
+                t._slot = slot = len(tape.tensors)
+                t._spec = spec
+                t._rg = rg
+                t._value = t._extra = None
+                tape.hold(t)
+                if spec.big or slot >= tape.limit:
+                    tape.note_bytes(spec.nbytes >> 4)
+                return t
+        return slow(row, (x, y), 1)
+
+    return {"function": binary, "reflected": reflected}
+
+
+OPERAND_TYPES = (bool, int, float, np.ndarray, np.generic, list, tuple, Tensor)
+
+
+def _record_operator(row: Row, operands: Sequence[Any], depth: int = 1) -> Any:
+    """Like ``record_elementwise``, but leaves operands of foreign types to their own operators."""
+    if not all(isinstance(o, OPERAND_TYPES) for o in operands):
+        return NotImplemented
+    return record_elementwise(row, operands, depth + 1)
+
+
+def operator_methods(row: Row) -> dict[str, Callable]:
+    """``__op__`` (and ``__rop__``) of a row."""
+    return elementwise_functions(row, _record_operator)

@@ -1,0 +1,330 @@
+"""The table of primitives: one row each, and everything else derived from it.
+
+A row holds a primitive's name, kind, forward kernel, derivative rules, smooth domain and reference.
+Opcodes are the order of registration: generated, never typed, never relied upon.  The *kind* carries
+the shape rule and says how the engine runs the instruction:
+
+``ELEMENTWISE``
+    ``forward`` is a function of scalars in ``kernels.scalar``; the engine wraps it in a tile loop
+    and fuses runs of such instructions.  Each rule is an expression in ``f``, the namespace of scalar
+    functions, and serves twice: Numba compiles it into the reverse kernel, and with ``f`` bound to
+    tapegrad's own functions it records (``create_graph=True``).
+``MOVEMENT``
+    No arithmetic: ``layout`` maps the input's shape to strides and an offset into the input.  One
+    gather kernel runs all of them and one scatter-add kernel reverses them.
+``STRUCTURED``
+    Everything else (reductions, scans, products, gathers, sorts): ``shape`` checks the operands and
+    gives the result's shape, dtype and the kernel's integer parameters; rules are expressions in
+    tapegrad's functions, traced once per signature into a short tape that the reverse loop runs.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any, Callable, NamedTuple, Sequence
+
+import numpy as np
+
+__all__ = [
+    "PUBLIC",
+    "ROWS",
+    "Domain",
+    "Kind",
+    "Out",
+    "Public",
+    "Row",
+    "Sample",
+    "elementwise",
+    "movement",
+    "ns",
+    "public",
+    "rows",
+    "structured",
+]
+
+
+class Kind(enum.IntEnum):
+    """How the engine runs an instruction."""
+
+    INPUT = 0
+    ELEMENTWISE = 1
+    STRUCTURED = 2
+    MOVEMENT = 3
+
+
+class Domain(NamedTuple):
+    """Where an operand's derivative exists: an open interval, minus isolated kinks."""
+
+    low: float = -np.inf
+    high: float = np.inf
+    avoid: tuple[float, ...] = ()
+
+
+REAL = Domain()
+POSITIVE = Domain(0.0, np.inf)
+UNIT = Domain(-1.0, 1.0)
+NONZERO = Domain(avoid=(0.0,))
+
+
+class Out(NamedTuple):
+    """What a structured row's shape rule returns."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    params: tuple[int, ...] = ()
+
+
+@dataclass(eq=False)
+class Row:
+    """One primitive."""
+
+    name: str
+    kind: Kind
+    arity: int
+    forward: Callable | None = None
+    rules: tuple[Callable | None, ...] = ()
+    dtype_rule: str = "same"
+    domain: tuple[Domain, ...] = ()
+    reference: Callable | None = None
+    layout: Callable | None = None
+    shape: Callable | None = None
+    samples: tuple = ()
+    aliases: tuple[str, ...] = ()
+    method: bool = True
+    operator: str | None = None
+    fastmath: bool = False
+    bits: bool = False  # the kernel only moves memory: compile per item size, not per dtype
+    typed_by: int = 0  # the operand whose dtype picks the kernel
+    guarded: bool = False  # the local derivative can be infinite where the adjoint is zero
+    wants_raw: bool = False  # rules take ``raw=``, the instruction's varying integer
+    sink: bool = False  # a full reduction that the tile loop can absorb
+    public: bool = True
+    doc: str = ""
+    op: int = field(default=-1)
+
+    def __repr__(self) -> str:
+        return f"<row {self.name}>"
+
+
+rows: list[Row] = []
+ROWS: dict[str, Row] = {}
+
+
+def _register(row: Row) -> Row:
+    if row.name in ROWS:
+        raise ValueError(f"primitive {row.name!r} is registered twice")
+    if row.rules and len(row.rules) != row.arity:
+        raise ValueError(f"primitive {row.name!r}: {len(row.rules)} rules for {row.arity} operands")
+    row.op = len(rows)
+    rows.append(row)
+    ROWS[row.name] = row
+    return row
+
+
+INPUT = _register(Row("input", Kind.INPUT, 0, public=False, doc="A leaf: a value that was given."))
+
+
+def elementwise(
+    name: str,
+    forward: Callable,
+    *,
+    rules: Sequence[Callable | None] = (),
+    domain: Sequence[Domain] = (),
+    reference: Callable,
+    dtype: str = "same",
+    aliases: Sequence[str] = (),
+    operator: str | None = None,
+    method: bool = True,
+    guarded: bool = False,
+    typed_by: int = 0,
+    public: bool = True,
+    doc: str,
+) -> Row:
+    """Register an elementwise primitive.
+
+    Parameters
+    ----------
+    name : str
+        Public name (the array API's where it has one).
+    forward : callable
+        Function of ``kernels.scalar``, one scalar argument per operand.
+    rules : sequence of callable or None
+        Per operand, ``rule(g, out, x[, y[, z]])``: that operand's cotangent, an expression in ``f``.
+        Empty for a primitive without derivative (comparisons, rounding's zero is written as rule).
+    domain : sequence of Domain
+        Per operand, where the derivative exists.
+    reference : callable
+        NumPy or SciPy function of the same arguments.
+    dtype : {"same", "float", "bool", "logical", "bits", "where"}
+        ``same``: operands are promoted, so is the result.  ``float``: integers become float64 first.
+        ``bool``: promoted operands, boolean result.  ``logical``: operands are tested for truth.
+        ``bits``: integers and booleans only.  ``where``: first operand boolean, others promoted.
+    """
+    arity = forward.__code__.co_argcount
+    return _register(
+        Row(
+            name,
+            Kind.ELEMENTWISE,
+            arity,
+            forward,
+            tuple(rules),
+            dtype,
+            tuple(domain) or (REAL,) * arity,
+            reference,
+            aliases=tuple(aliases),
+            operator=operator,
+            method=method,
+            guarded=guarded,
+            typed_by=typed_by,
+            public=public,
+            doc=doc,
+        )
+    )
+
+
+def structured(
+    name: str,
+    kernel: Callable,
+    arity: int,
+    shape: Callable[..., Out],
+    *,
+    rules: Sequence[Callable | None] = (),
+    fastmath: bool = False,
+    bits: bool = False,
+    typed_by: int = 0,
+    sink: bool = False,
+    wants_raw: bool = False,
+    doc: str,
+) -> Row:
+    """Register a structured primitive (the public function is written beside it).
+
+    Parameters
+    ----------
+    kernel : callable
+        ``kernel(out, x, y, z, p, q) -> status``: addresses of result and operands, of the integer
+        parameters that ``shape`` returned, and one integer that varies from call to call.
+    shape : callable
+        ``shape(*specs, **static) -> Out``: checks operands; raises NumPy's errors.
+    rules : sequence of callable or None
+        Per operand, ``rule(g, out, x[, y[, z]], **static)`` on tensors, in tapegrad's functions.
+    wants_raw : bool
+        Rules take ``raw=`` too: an opaque integer that they may only pass on as ``raw=``.
+    """
+    return _register(
+        Row(
+            name,
+            Kind.STRUCTURED,
+            arity,
+            kernel,
+            tuple(rules),
+            shape=shape,
+            fastmath=fastmath,
+            bits=bits,
+            typed_by=typed_by,
+            sink=sink,
+            wants_raw=wants_raw,
+            public=False,
+            doc=doc,
+        )
+    )
+
+
+def movement(name: str, layout: Callable, *, doc: str) -> Row:
+    """Register a movement primitive.
+
+    ``layout(shape, **static) -> (out_shape, strides, offset)``, strides and offset counted in
+    elements of the contiguous input: ``out[i] = x.ravel()[offset + sum(i * strides)]``.
+    """
+    return _register(
+        Row(name, Kind.MOVEMENT, 1, layout=layout, rules=(None,), bits=True, public=False, doc=doc)
+    )
+
+
+class Sample(NamedTuple):
+    """Arguments that the table-driven tests call a public function with.
+
+    ``shapes`` are those of the array operands; with ``packed`` they are passed as one list.
+    ``args`` follow positionally, then ``kwargs``.  Values are drawn from ``domain``, all different.
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    kwargs: dict[str, Any] = {}
+    args: tuple = ()
+    domain: Domain = REAL
+    dtype: str = "float64"
+    packed: bool = False
+    prefix: tuple = ()  # positional arguments before the operands (einsum's subscripts)
+    differentiable: bool = True
+
+
+@dataclass(eq=False)
+class Public:
+    """A public function that is not an elementwise row: what exports and tests derive from."""
+
+    function: Callable
+    reference: Callable | None
+    samples: tuple[Sample, ...]
+    aliases: tuple[str, ...] = ()
+    method: bool = True
+    differentiable: bool = True
+    doc: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+
+PUBLIC: dict[str, Public] = {}
+
+
+def public(
+    *,
+    reference: Callable | None = None,
+    samples: Sequence[Sample] = (),
+    aliases: Sequence[str] = (),
+    method: bool = True,
+    differentiable: bool = True,
+    name: str | None = None,
+) -> Callable[[Callable], Callable]:
+    """Register a public function; the namespace, Tensor's methods and the tests derive from it.
+
+    Parameters
+    ----------
+    reference : callable
+        NumPy or SciPy function of the same arguments.
+    samples : sequence of Sample
+        Arguments to test it with.
+    aliases : sequence of str
+        Other public names.
+    method : bool
+        Whether ``Tensor`` has it as a method (operand first), aliases included.
+    differentiable : bool
+        Whether results of floating operands take part in differentiation.
+    """
+
+    def register(function: Callable) -> Callable:
+        if name is not None:
+            function.__name__ = function.__qualname__ = name
+        key = function.__name__
+        if key in PUBLIC:
+            raise ValueError(f"public function {key!r} is registered twice")
+        doc = (function.__doc__ or "").strip().split("\n")[0]
+        PUBLIC[key] = Public(
+            function, reference, tuple(samples), tuple(aliases), method, differentiable, doc
+        )
+        return function
+
+    return register
+
+
+class _Namespace:
+    """tapegrad's public functions, looked up late (rules are written before they all exist)."""
+
+    def __getattr__(self, name: str) -> Any:
+        import tapegrad
+
+        return getattr(tapegrad, name)
+
+
+ns = _Namespace()

@@ -1,0 +1,64 @@
+"""Every example in the documentation and in the docstrings is run."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import tapegrad as tg
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+
+def run_examples(examples: list[doctest.DocTest]) -> None:
+    runner = doctest.DocTestRunner(optionflags=OPTIONS, verbose=False)
+    report: list[str] = []
+    for example in examples:
+        runner.run(example, out=report.append)
+    assert runner.failures == 0, "".join(report)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_page(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # The closing fence of a block would otherwise be taken for output.
+    text = re.sub(r"^```.*$", "", page.read_text(), flags=re.MULTILINE)
+    parser = doctest.DocTestParser()
+    run_examples([parser.get_doctest(text, {}, page.name, str(page), 0)])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_python_blocks_are_examples(page):
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL):
+        assert ">>> " in block, f"a block that no test runs:\n{block}"
+
+
+def modules() -> list[str]:
+    found = pkgutil.walk_packages(tg.__path__, "tapegrad.")
+    return ["tapegrad", *(m.name for m in found if not m.name.endswith("__main__"))]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_docstrings(name):
+    module = importlib.import_module(name)
+    run_examples([d for d in doctest.DocTestFinder(exclude_empty=True).find(module, name) if d.examples])
+
+
+FUNCTIONS = sorted({id(v): n for n, v in vars(tg).items() if inspect.isfunction(v)}.values())
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_derived_docstrings(name):
+    """Functions made from rows belong to no module's source: they are looked up in the namespace."""
+    function = getattr(tg, name)
+    if function.__module__ != "tapegrad":
+        pytest.skip("runs with its module")
+    found = doctest.DocTestParser().get_doctest(function.__doc__ or "", {}, name, None, None)
+    run_examples([found])
+    assert name.startswith("_") or found.examples, f"{name} has no example"
