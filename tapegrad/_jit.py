@@ -179,6 +179,18 @@ def array(typingctx, address, n, dtype):
     return types.CPointer(element)(address, n, dtype), codegen
 
 
+@numba.njit(**FLAGS)
+def words(a):
+    """View an ``int64`` array as a bare pointer: no wrap-around of negative indices, no strides."""
+    return array(a.ctypes.data, 0, np.int64)
+
+
+@numba.njit(**FLAGS)
+def at(address):
+    """View ``int64`` words at an address."""
+    return array(address, 0, np.int64)
+
+
 def _caller(n_args: int) -> Any:
     """Build an intrinsic that calls the C function at an address with ``n_args`` integers."""
     word = ir.IntType(64)
@@ -301,7 +313,8 @@ def _device(function: Callable, names: dict[str, Any], fastmath: bool = False) -
     key = (function, names.get("T"), names.get("TO"), fastmath)
     if key not in _jitted:
         bound = _rebind(function, names, fastmath)
-        jitted = numba.njit(**FLAGS, fastmath=_FAST[fastmath])(bound)
+        # scalar functions and rules: a call left in a tile loop would keep it from being vectorised
+        jitted = numba.njit(**FLAGS, forceinline=not names, fastmath=_FAST[fastmath])(bound)
         integer = getattr(function, "integer", None)
         if integer is not None:
             jitted = _by_kind(jitted, _device(integer, names), function.__code__.co_argcount)

@@ -252,6 +252,7 @@ def _run(
     targets: list[Tensor] | None,
 ) -> list[tuple[Tensor, np.ndarray]]:
     from tapegrad.engine.driver import run_backward
+    from tapegrad.engine.reclaim import maybe_reclaim
 
     weights = [None if s is None else np.ascontiguousarray(s._realize()) for s in seeds]
     found = run_backward(tape, list(zip(roots, weights)), retain, targets)
@@ -260,6 +261,7 @@ def _run(
         t = _owner(tape, slot)
         if t is not None:
             out.append((t, _leaf_hooks(t, value)))
+    maybe_reclaim(tape)
     return out
 
 
@@ -339,25 +341,6 @@ def _sum_to(g: Tensor, shape: tuple[int, ...]) -> Tensor:
     return ns.reshape(g, shape)
 
 
-def _check_saved(tape: Tape, slot: int, read: list[int]) -> None:
-    from tapegrad.engine.driver import _describe
-
-    if tape.code[slot, STATE] & FREED:
-        raise RuntimeError(
-            "Trying to backward through the graph a second time (or directly access saved tensors after "
-            f"they have already been freed): {_describe(tape, slot)}. Specify retain_graph=True in the "
-            "first backward or autograd.grad call if you need to backward through the graph a second time."
-        )
-    for s in read:
-        if s in tape.mutations:
-            by, name = tape.mutations[s]
-            raise RuntimeError(
-                "one of the variables needed for gradient computation has been modified by an inplace "
-                f"operation: {_describe(tape, slot)}, saved the value of %{s}, which {name} changed "
-                f"at {tape.source(by) if by >= 0 else 'an unknown line'}."
-            )
-
-
 def _contribution(tape: Tape, row: Row, slot: int, k: int, g: Tensor, raw: int) -> Tensor | None:
     """The cotangent that instruction ``slot`` sends to operand ``k``, recorded."""
     operands = [int(tape.code[slot, X + j]) for j in range(row.arity)]
@@ -374,7 +357,7 @@ def _contribution(tape: Tape, row: Row, slot: int, k: int, g: Tensor, raw: int) 
         template = trace(signature, k)
         if template is None:
             return None
-        _check_uses(tape, slot, operands, template.uses)
+        _check_saved(tape, slot, operands, template.uses)
         handles = [_handle(tape, o) for o in operands]
         out = call_rule(signature, k, g, _handle(tape, slot), handles, raw)
     else:
@@ -383,7 +366,7 @@ def _contribution(tape: Tape, row: Row, slot: int, k: int, g: Tensor, raw: int) 
             return None
         from tapegrad.engine.library import rule_uses
 
-        _check_uses(tape, slot, operands, rule_uses(rule))
+        _check_saved(tape, slot, operands, rule_uses(rule))
         handles = [_handle(tape, o) for o in operands]
         out = _traceable(rule)(g, _handle(tape, slot), *handles)
         out = as_operand(out)
@@ -393,11 +376,17 @@ def _contribution(tape: Tape, row: Row, slot: int, k: int, g: Tensor, raw: int) 
     return cast(out, spec.dtype)
 
 
-def _check_uses(tape: Tape, slot: int, operands: list[int], uses: int) -> None:
-    read = [slot] if uses & 1 else []
-    read += [o for j, o in enumerate(operands) if uses & (2 << j) and o >= 0]
-    if uses:
-        _check_saved(tape, slot, read)
+def _check_saved(tape: Tape, slot: int, operands: list[int], reads: int) -> None:
+    """Refuse to read values that were freed or changed in place (``reads``: see ``layout.USES``)."""
+    from tapegrad.engine.driver import freed_error, mutated_error
+
+    if reads and tape.code[slot, STATE] & FREED:
+        raise freed_error(tape, slot)
+    read = [slot] if reads & 1 else []
+    read += [o for j, o in enumerate(operands) if reads & (2 << j) and o >= 0]
+    for s in read:
+        if s in tape.mutations:
+            raise mutated_error(tape, slot, s)
 
 
 def _record_backward(

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.spec import BOOL, FLOAT64, INT64
-from tapegrad.tape import OP, OP_MASK
 
 if TYPE_CHECKING:
     from tapegrad.tensor import Tensor
 
-__all__ = ["format_tensor", "grad_fn_name"]
+__all__ = ["format_tensor"]
 
 LINE_WIDTH = 80
 PRECISION = 4
@@ -52,25 +51,11 @@ def format_tensor(t: Tensor) -> str:
     quiet = (FLOAT64,) if array.size == 0 else (FLOAT64, INT64, BOOL)
     if array.dtype not in quiet:
         notes.append(f"dtype={array.dtype.name}")
-    if t.grad_fn is not None:
-        notes.append(f"grad_fn=<{grad_fn_name(t)}>")
+    if not t.is_leaf:
+        notes.append(f"grad_fn={t.grad_fn!r}")
     elif t.requires_grad:
         notes.append("requires_grad=True")
     return _with_notes(prefix + body, notes, len(prefix))
-
-
-def grad_fn_name(t: Tensor) -> str:
-    """The name of the operation that computed ``t``, as shown after ``grad_fn=``.
-
-    ``MultiplyBackward`` for a result of ``multiply``; plain ``Backward`` if the tape is gone.
-    """
-    from tapegrad.ops.table import rows
-
-    tape = t._tape
-    if tape is None or not 0 <= t._slot < tape.seal():
-        return "Backward"
-    name = rows[int(tape.code[t._slot, OP]) & OP_MASK].name
-    return "".join(part.capitalize() for part in name.split("_")) + "Backward"
 
 
 def _with_notes(text: str, notes: list[str], indent: int) -> str:

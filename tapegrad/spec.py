@@ -33,7 +33,7 @@ BIG = 1 << 16  # bytes: results at least this large get buffers of their own
 
 # Columns of the engine's table of specs.
 SIZE, ITEMSIZE, DTYPE, NDIM, SHAPE_ID, SHAPE = 0, 1, 2, 3, 4, 5
-COLUMNS = SHAPE + MAX_DIMS
+COLUMNS = 32  # a power of two, at least SHAPE + MAX_DIMS
 
 
 class Spec:

@@ -3,8 +3,12 @@
 import doctest
 import importlib
 import inspect
+import os
 import pkgutil
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,7 +32,8 @@ def run_examples(examples: list[doctest.DocTest]) -> None:
 def test_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # The closing fence of a block would otherwise be taken for output.
-    text = re.sub(r"^```.*$", "", page.read_text(), flags=re.MULTILINE)
+    text = re.sub(r"^```\n>>> .*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^```.*$", "", text, flags=re.MULTILINE)
     parser = doctest.DocTestParser()
     run_examples([parser.get_doctest(text, {}, page.name, str(page), 0)])
 
@@ -36,7 +41,27 @@ def test_page(page, tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_python_blocks_are_examples(page):
     for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL):
-        assert ">>> " in block, f"a block that no test runs:\n{block}"
+        assert ">>> " in block or block.startswith("# tapegrad/"), f"a block that no test runs:\n{block}"
+
+
+def test_adding_an_operation(tmp_path):
+    """What the how-to says to append is appended to a copy of the package; its example then holds."""
+    text = (ROOT / "docs" / "how-to.md").read_text()
+    section = text.split("## Add an operation")[1].split("\n## ")[0]
+    assert len(section.splitlines()) < 50, "must fit on one screen"
+    shutil.copytree(ROOT / "tapegrad", tmp_path / "tapegrad", ignore=shutil.ignore_patterns("__pycache__"))
+    for path, code in re.findall(
+        r"^```python\n# (tapegrad/\S+)\n(.*?)^```", section, re.MULTILINE | re.DOTALL
+    ):
+        with (tmp_path / path).open("a") as file:
+            file.write("\n\n" + code)
+    example = re.search(r"^```\n(>>> .*?)^```", section, re.MULTILINE | re.DOTALL)
+    assert example is not None
+    (tmp_path / "example.txt").write_text(example[1])
+    command = [sys.executable, "-c", "import doctest; print(doctest.testfile('example.txt', False))"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "failed=0, attempted=3" in run.stdout, run.stdout + run.stderr
 
 
 def modules() -> list[str]:

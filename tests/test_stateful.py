@@ -186,8 +186,8 @@ class Programs(RuleBasedStateMachine):
         if found is None or found[0].ndim == 0:
             return
         (x, ref), (y, y_ref) = found, self.choose(j)
-        if not self.broadcasts_into(y, x[0]):
-            return
+        if not self.broadcasts_into(y, x[0]) or y_ref.storage is ref.storage:
+            return  # (PyTorch refuses to copy between overlapping memory)
         x[0] = y
         ref.view(lambda a: a[0]).write(y_ref.read())
 

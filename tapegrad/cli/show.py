@@ -38,21 +38,25 @@ def progress(label: str, total: int) -> Iterator[Callable[[int, str], None]]:
         )
         with Progress(*columns) as bar:
             task = bar.add_task(label, total=total, note="")
-            yield lambda done, note="": bar.update(task, completed=done, note=note)
+
+            def advance(done: int, note: str = "") -> None:
+                bar.update(task, completed=done, note=note)
+
+            yield advance
         return
 
-    state = [0, ""]
+    line = _bar(label, 0, total, "")
 
     def draw(done: int, note: str = "") -> None:
-        state[:] = [done, note]
+        nonlocal line
+        line = _bar(label, done, total, note)
         if sys.stdout.isatty():
-            print("\r" + _bar(label, done, total, note), end="", flush=True)
+            print("\r" + line, end="", flush=True)
 
     try:
         yield draw
     finally:
-        end = "\r" if sys.stdout.isatty() else ""
-        print(end + _bar(label, int(state[0]), total, str(state[1])))
+        print(("\r" if sys.stdout.isatty() else "") + line)
 
 
 def _bar(label: str, done: int, total: int, note: str) -> str:

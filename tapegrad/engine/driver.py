@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.engine import layout as L
-from tapegrad.engine import tiles
 from tapegrad.engine.interpret import forward_loop, reverse_loop
 from tapegrad.engine.library import library
-from tapegrad.engine.plan import REGION_LIMIT, activity, plan
+from tapegrad.engine.plan import REGION_LIMIT, plan
 from tapegrad.engine.reclaim import maybe_reclaim
 from tapegrad.engine.templates import TemplateStore, aside
-from tapegrad.engine.walk import begin, collect_gradients, collect_held, drop_saved, place, seed
+from tapegrad.engine.walk import (
+    begin,
+    collect_gradients,
+    collect_held,
+    forget_values,
+    free_graph,
+    place,
+    saves_for_others,
+    seed,
+)
 from tapegrad.ops.table import rows as table_rows
 from tapegrad.spec import table as spec_table
 from tapegrad.tape import MUTATED, OP_MASK, Ghost, Tape
@@ -48,28 +56,20 @@ UNHELD = max(_reference_counts([object(), object()], 0))
 
 
 class Runner:
-    """A tape's working memory: scratch arrays, region buffers, templates."""
+    """A tape's working memory: scratch arrays, region buffers, templates, and the frame of addresses."""
 
     def __init__(self) -> None:
         self.templates = TemplateStore()
+        self.frame = np.zeros(L.FRAME, np.int64)
+        self.seen: list[Any] = [None] * L.FRAME
+        self.totals = np.zeros(L.TOTALS, np.int64)
+        self.missing = np.zeros((4096, 4), np.int64)
+        self.last_of_shape = np.full(256, -1, np.int64)
+        self.scratch = np.zeros(L.SCRATCH + 16, np.int64)
+        self.buffer, self.frame[L.F_BUFFER] = _aligned(1 << 20)
+        self.memory, self.frame[L.F_MEMORY] = _aligned(1 << 12)
         self.capacity = 0
         self.grow(512)
-        margin = 4 * tiles.TILE * 8
-        self.buffer_owner, self.buffer = _aligned(tiles.CACHE + margin + 128 * (4 * REGION_LIMIT + 8))
-        limit = 4 * REGION_LIMIT + 8
-        self.scratch = (
-            np.zeros((3 * limit, 2), np.int64),  # registers
-            np.zeros((limit, 2), np.int64),  # loads
-            np.zeros((limit, 2), np.int64),  # stores
-            np.zeros((limit, 2), np.int64),  # zeros
-            np.zeros((limit, 7), np.int64),  # forward program
-            np.zeros((limit, 7), np.int64),  # reverse program
-            np.zeros((limit, 2)),  # sums
-        )
-        self.totals = np.zeros(L.TOTALS, np.int64)
-        self.failed = np.zeros(1, np.int64)
-        self.missing = np.zeros((512, 4), np.int64)
-        self.last_of_shape = np.full(256, -1, np.int64)
 
     def grow(self, n: int) -> None:
         """Make room for ``n`` slots."""
@@ -77,16 +77,32 @@ class Runner:
         self.slots = np.zeros((2 * n, L.SLOT_COLUMNS), np.int64)
         self.groups = np.zeros((2 * n, L.GROUP_COLUMNS), np.int64)
         self.members = np.zeros(2 * n, np.int64)
-        self.big = np.zeros((4 * n, 2), np.int64)
-        self.found = np.zeros(4 * n, np.int64)
+        self.big = np.zeros(4 * n, np.int64)
+        self.found = np.zeros(6 * n, np.int64)
 
-    def prepare(self, n: int) -> None:
-        """Make room for a run over ``n`` slots and all shapes."""
+    def prepare(self, tape: Tape, n: int) -> None:
+        """Make room for a run over ``n`` slots, and bring the frame up to date."""
         if n > self.capacity:
             self.grow(n)
         if len(spec_table.shape_ids) > len(self.last_of_shape):
             self.last_of_shape = np.full(2 * len(spec_table.shape_ids), -1, np.int64)
         library.refresh()
+        store = self.templates
+        store.sync(tape)
+        starts, params = tape.parameter_arrays()
+        if store.memory_bytes > len(self.memory) - 64:
+            self.memory, self.frame[L.F_MEMORY] = _aligned(2 * store.memory_bytes)
+        arrays = (
+            tape.code, self.slots, self.groups, self.members, spec_table.rows, library.info, library.kernels,
+            tape.const_pool, starts, params, None, self.scratch, store.spans, store.code, store.slots,
+            store.members, store.consts, None, store.known, store.uses, self.last_of_shape, self.big,
+            self.found, self.missing, self.totals,
+        )  # fmt: skip
+        seen = self.seen
+        for k, a in enumerate(arrays):
+            if a is not seen[k]:
+                seen[k] = a
+                self.frame[k] = address_of(a)
 
 
 def _runner(tape: Tape) -> Runner:
@@ -97,26 +113,27 @@ def _runner(tape: Tape) -> Runner:
 
 def _begin(tape: Tape, r: Runner, n: int) -> list[int]:
     """Clear the scratch, find held tensors, give fresh inputs their addresses; list those."""
-    r.prepare(n)
+    r.prepare(tape, n)
     start = tape.evaluated
     counts = np.frombuffer(_reference_counts(tape.tensors, start), np.int64) if start < n else r.totals
-    count = begin(n, start, tape.code, r.slots, counts, UNHELD, r.found)
-    inputs = r.found[:count].tolist()
+    inputs = r.found[: begin(r.frame, n, start, counts, UNHELD)].tolist()
     for slot in inputs:
         tape.code[slot, L.ADDR] = address_of(tape.keep[slot])
     return inputs
 
 
-def _plan(tape: Tape, r: Runner, n: int, backward: bool) -> None:
-    limit = 1 if tape.anomaly else REGION_LIMIT
-    plan(
-        n, tape.code, r.slots, r.groups, r.members, spec_table.rows, library.info, library.kernels,
-        r.templates.uses, r.last_of_shape, r.big, r.missing, r.totals, backward, limit, tape.anomaly,
-    )  # fmt: skip
+def _plan(tape: Tape, r: Runner, n: int, backward: bool, restricted: bool) -> bool:
+    """Plan; ``False`` if derivative rules had to be traced first, and the run must begin again."""
+    plan(r.frame, n, backward, restricted, 1 if tape.anomaly else REGION_LIMIT, tape.anomaly)
+    if r.totals[L.T_ERROR] == L.TEMPLATE_ERROR:
+        for index in r.found[: r.totals[L.T_TEMPLATES]].tolist():
+            r.templates.install(tape, index)
+        return False
     if r.totals[L.T_ERROR]:
         raise _saved_value_error(tape, r)
     for op, dtype, which, result in r.missing[: r.totals[L.T_MISSING]].tolist():
         library.address(op, dtype, which, result)
+    return True
 
 
 def _row(tape: Tape, slot: int) -> Row:
@@ -131,23 +148,32 @@ def _describe(tape: Tape, slot: int) -> str:
 def _saved_value_error(tape: Tape, r: Runner) -> RuntimeError:
     slot = int(r.totals[L.T_WHERE])
     if r.totals[L.T_ERROR] == L.FREED_ERROR:
-        return RuntimeError(
-            "Trying to backward through the graph a second time (or directly access saved tensors "
-            "after they have already been freed): the values saved by "
-            f"{_describe(tape, slot)}, are gone. Specify retain_graph=True in the first backward "
-            "or autograd.grad call if you need to backward through the graph a second time."
-        )
+        return freed_error(tape, slot)
     if r.totals[L.T_ERROR] == L.MUTATED_ERROR:
-        changed = int(r.totals[L.T_GROUPS])
-        by, name = tape.mutations.get(changed, (-1, "an in-place operation"))
-        line = f" at {tape.source(by)}" if by >= 0 else ""
-        return RuntimeError(
-            "one of the variables needed for gradient computation has been modified by an inplace "
-            f"operation: {_describe(tape, slot)}, saved the value of %{changed} "
-            f"({_describe(tape, changed)}), which {name} changed{line}. Use an out-of-place "
-            "operation there, or clone() the value first."
-        )
+        return mutated_error(tape, slot, int(r.totals[L.T_CHANGED]))
     return RuntimeError(f"internal error: the value of %{slot} ({_describe(tape, slot)}) is gone")
+
+
+def freed_error(tape: Tape, slot: int) -> RuntimeError:
+    """The error for a second backward pass through ``slot``."""
+    return RuntimeError(
+        "Trying to backward through the graph a second time (or directly access saved tensors "
+        "after they have already been freed): the values saved by "
+        f"{_describe(tape, slot)}, are gone. Specify retain_graph=True in the first backward "
+        "or autograd.grad call if you need to backward through the graph a second time."
+    )
+
+
+def mutated_error(tape: Tape, slot: int, changed: int) -> RuntimeError:
+    """The error for a derivative that needs a value which was changed in place."""
+    by, name = tape.mutations.get(changed, (-1, "an in-place operation"))
+    line = f" at {tape.source(by)}" if by >= 0 else ""
+    return RuntimeError(
+        "one of the variables needed for gradient computation has been modified by an inplace "
+        f"operation: {_describe(tape, slot)}, saved the value of %{changed} "
+        f"({_describe(tape, changed)}), which {name} changed{line}. Use an out-of-place "
+        "operation there, or clone() the value first."
+    )
 
 
 class _Memory:
@@ -162,18 +188,18 @@ class _Memory:
         self.big: dict[int, np.ndarray] = {}
         self.big_grads: dict[int, np.ndarray] = {}
         self.nbytes = totals[L.T_HELD] + totals[L.T_SAVED]
-        for slot, nbytes in r.big[: totals[L.T_BIG] + totals[L.T_ADJ_BIG]].tolist():
+        for slot in r.big[: totals[L.T_BIG] + totals[L.T_ADJ_BIG]].tolist():
             i = slot if slot >= 0 else -slot - 1
             spec = spec_table.by_id[int(tape.code[i, L.SPEC])]
             a = np.empty(spec.shape, spec.dtype)
             if slot >= 0:
                 self.big[i] = a
-                self.nbytes += nbytes
+                self.nbytes += a.nbytes
                 r.slots[i, L.STORE] = address_of(a)
             else:
                 self.big_grads[i] = a
                 r.slots[i, L.ADJ] = address_of(a)
-        place(n, r.slots, self.held_at, saved_at, self.grads_at, cotangents_at)
+        place(r.frame, n, self.held_at, saved_at, self.grads_at, cotangents_at)
 
     def value(self, r: Runner, slot: int, spec: Any) -> np.ndarray:
         """The array of a held slot."""
@@ -202,26 +228,21 @@ def run_forward(tape: Tape) -> None:
         return
     r = _runner(tape)
     inputs = _begin(tape, r, n)
-    _plan(tape, r, n, False)
+    _plan(tape, r, n, False, False)
     memory = _Memory(tape, r, n)
     try:
         _forward(tape, r, n, L.AFTER)
     except KernelError as error:
         raise _recover(tape, r, n, error) from None
-    pending = tape.code[tape.evaluated : n, L.OP]
-    _finish(tape, r, n, memory, inputs, keep_saved=bool((pending & L.GRAD).any()))
+    keep_saved = bool(saves_for_others(r.frame, n, tape.evaluated, False))
+    _finish(tape, r, n, memory, inputs, keep_saved)
     maybe_reclaim(tape)
 
 
 def _forward(tape: Tape, r: Runner, n: int, phase: int) -> None:
-    starts, params = tape.parameter_arrays()
-    status = forward_loop(
-        r.totals[L.T_GROUPS], r.groups, r.members, phase, tape.code, r.slots, spec_table.rows,
-        library.info, library.kernels, tape.const_pool, starts, address_of(params), r.buffer, r.scratch,
-        r.failed,
-    )  # fmt: skip
+    status = int(forward_loop(r.frame, phase))
     if status:
-        raise KernelError(int(r.failed[0]), int(status))
+        raise KernelError(int(r.totals[L.T_FAILED]), status)
     if tape.anomaly:
         _check_values(tape, r, n, phase)
 
@@ -236,7 +257,7 @@ class KernelError(Exception):
 
 def _recover(tape: Tape, r: Runner, n: int, error: KernelError) -> Exception:
     """Take a failed instruction and what depends on it off the tape; return the user's error."""
-    drop_saved(n, tape.code, r.slots, True, -1, r.found)
+    forget_values(r.frame, n, True)
     description = _describe(tape, error.slot)
     row = _row(tape, error.slot)
     lost = {error.slot}
@@ -260,7 +281,7 @@ def _finish(
     """Give held tensors their values, and let go of the rest."""
     start = tape.evaluated
     tensors = tape.tensors
-    held = r.found[: collect_held(n, start, r.slots, r.found)].tolist()
+    held = r.found[: collect_held(r.frame, n, start)].tolist()
     stay = []
     for slot in held:
         t = tensors[slot]
@@ -277,7 +298,7 @@ def _finish(
         for slot, value in memory.big.items():
             tape.keep[slot] = value
     else:
-        drop_saved(n, tape.code, r.slots, True, 0, r.found)
+        forget_values(r.frame, n, False)
     tape.stored_bytes += memory.nbytes
     tape.evaluated = n
     tape.limit = n + tape.seal_every
@@ -312,31 +333,21 @@ def run_backward(
     wanted = [t._slot if t._tape is tape else tape.bind(t) for t in targets or ()]
     n = tape.seal()
     r = _runner(tape)
-    inputs = _begin(tape, r, n)
-    for slot in root_slots:
-        r.slots[slot, L.ROLE] |= L.ROLE_ROOT
-    for slot in wanted:
-        r.slots[slot, L.ROLE] |= L.ROLE_TARGET
-    watched = _note_hooks(tape, r, targets is None) if tape.hooked else {}
-    store = r.templates
-    while True:
-        store.sync(tape)
-        found = activity(
-            n, tape.code, r.slots, library.info, store.known, r.found, targets is not None
-        )
-        if not found:
-            break
-        for index in r.found[:found].tolist():
-            store.install(tape, index)
-        library.refresh()
-        r.slots[:n, [L.ACTIVE, L.REVERSE]] = 0
     for slot in tape.mutations:
         tape.code[slot, L.STATE] |= MUTATED
-    _plan(tape, r, n, True)
+    planned = False
+    while not planned:
+        inputs = _begin(tape, r, n)
+        for slot in root_slots:
+            r.slots[slot, L.ROLE] |= L.ROLE_ROOT
+        for slot in wanted:
+            r.slots[slot, L.ROLE] |= L.ROLE_TARGET
+        watched = _note_hooks(tape, r, targets is None) if tape.hooked else {}
+        planned = _plan(tape, r, n, True, targets is not None)
     memory = _Memory(tape, r, n)
     for slot, (_, cotangent) in zip(root_slots, roots):
         source = 0 if cotangent is None else address_of(cotangent)
-        seed(slot, tape.code, r.slots, spec_table.rows, source)
+        seed(r.frame, slot, source)
     try:
         _forward(tape, r, n, L.BEFORE)
         _reverse(tape, r, n, memory, watched)
@@ -344,27 +355,20 @@ def run_backward(
     except KernelError as error:
         raise _recover(tape, r, n, error) from None
     except BaseException:
-        drop_saved(n, tape.code, r.slots, True, -1, r.found)
+        forget_values(r.frame, n, True)
         raise
     gradients = {}
-    for slot in r.found[: collect_gradients(n, r.slots, r.found)].tolist():
+    for slot in r.found[: collect_gradients(r.frame, n)].tolist():
         spec = spec_table.by_id[int(tape.code[slot, L.SPEC])]
         gradients[slot] = memory.gradient(r, slot, spec)
     if not retain_graph:
-        freed = drop_saved(n, tape.code, r.slots, False, 1, r.found)
-        for slot in r.found[:freed].tolist():
+        for slot in r.found[: free_graph(r.frame, n)].tolist():
             if tape.tensor_at(slot) is None and slot in tape.keep:
                 del tape.keep[slot]
                 tape.code[slot, L.ADDR] = 0
-    _finish(tape, r, n, memory, inputs, keep_saved=retain_graph or _other_graphs(tape, r, n))
-    return gradients
-
-
-def _other_graphs(tape: Tape, r: Runner, n: int) -> bool:
-    """Whether this run saved values for a graph that was not run in reverse."""
-    start = tape.evaluated
-    pending = (tape.code[start:n, L.OP] & L.GRAD) != 0
-    return bool((pending & (r.slots[start:n, L.REVERSE] == 0) & (r.slots[start:n, L.WANT] != 0)).any())
+    keep_saved = retain_graph or bool(saves_for_others(r.frame, n, tape.evaluated, True))
+    _finish(tape, r, n, memory, inputs, keep_saved)
+    return gradients  # by slot, so the caller reclaims
 
 
 def _note_hooks(tape: Tape, r: Runner, all_leaves: bool) -> dict[int, Tensor]:
@@ -391,18 +395,11 @@ def _reverse(tape: Tape, r: Runner, n: int, memory: _Memory, watched: dict[int, 
         if r.slots[slot, L.REVERSE]:
             by_group.setdefault(int(r.slots[slot, L.GROUP]), []).append(slot)
     pauses = range(last - 1, -1, -1) if tape.anomaly else sorted(by_group, reverse=True)
-    store = r.templates
-    scratch, scratch_at = _aligned(store.memory_bytes)
-    starts, params = tape.parameter_arrays()
 
     def run(first: int, last: int) -> None:
-        status = reverse_loop(
-            first, last, r.groups, r.members, tape.code, r.slots, spec_table.rows, library.info,
-            library.kernels, tape.const_pool, starts, address_of(params), r.buffer, r.scratch,
-            store.spans, store.code, store.slots, store.members, store.consts, scratch_at, r.failed,
-        )  # fmt: skip
+        status = int(reverse_loop(r.frame, first, last))
         if status:
-            raise KernelError(int(r.failed[0]), int(status))
+            raise KernelError(int(r.totals[L.T_FAILED]), status)
 
     for pause in pauses:
         run(pause + 1, last)

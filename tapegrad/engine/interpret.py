@@ -7,160 +7,160 @@ recorded when it was traced once.
 
 from __future__ import annotations
 
-from tapegrad._jit import call6, fill_bytes, jit
+from tapegrad._jit import array, at, call6, fill_bytes, jit, words
 from tapegrad.engine.layout import (
-    ACTIVE, ADDR, ADJ, AFTER, ARITY, DTYPE, DURING, G_KIND, G_PHASES, G_REVERSE, G_SPEC, G_START, G_STOP,
-    GRAD, ITEMSIZE, KIND, KIND_ELEMENTWISE, KIND_INPUT, KIND_MOVEMENT, OP, OP_MASK, SIG, SIZE, SPEC, STORE,
-    TOUCHED, WANT, X, Y, Z,
+    ACTIVE, ADDR, ADJ, AFTER, ARITY, DTYPE, DURING, F_CODE, F_CONSTS, F_GROUPS, F_INFO, F_KERNELS, F_MEMBERS,
+    F_MEMORY, F_PARAMS, F_SLOTS, F_SPANS, F_SPECS, F_STARTS, F_T_CODE, F_T_CONSTS, F_T_MEMBERS, F_T_SLOTS,
+    F_TOTALS, G_KIND, G_PHASES, G_REVERSE, G_SPEC, G_START, G_STOP, GRAD, ITEMSIZE, KIND, KIND_ELEMENTWISE,
+    KIND_INPUT, KIND_MOVEMENT, OP, OP_MASK, SIG, SIZE, SPEC, STORE, T_FAILED, T_GROUPS, TOUCHED, WANT, X, Y, Z,
 )  # fmt: skip
-from tapegrad.engine.tiles import accumulate, kernel_dtype, run_region
+from tapegrad.engine.tiles import N_DTYPES, WHICH, accumulate, kernel_dtype, run_region
+from numpy import float64
 
-__all__ = ["forward_loop", "reverse_loop"]
+__all__ = ["TEMPLATE_INPUTS", "forward_loop", "reverse_loop"]
 
 # A template's first rows stand for the cotangent, the result and up to three operands.
 TEMPLATE_INPUTS = 5
 
 
 @jit
-def _call_structured(code, specs, info, kernels, starts, params, i, op, out):
+def _call_structured(frame, code, i, op, out):
     """Run one structured or movement instruction; returns the kernel's status."""
+    specs, info, kernels = at(frame[F_SPECS]), at(frame[F_INFO]), at(frame[F_KERNELS])
     dtype = kernel_dtype(code, specs, info, i, op)
-    arity = info[op, ARITY]
-    x = code[code[i, X], ADDR]
-    y = code[code[i, Y], ADDR] if arity > 1 else 0
-    z = code[code[i, Z], ADDR] if arity > 2 else 0
-    q = code[i, Z] if arity < 3 else 0
-    p = params + 8 * starts[code[i, SIG]]
-    return call6(kernels[op, dtype, 0], out, x, y, z, p, q)
+    arity = info[8 * op + ARITY]
+    x = code[8 * code[8 * i + X] + ADDR]
+    y = code[8 * code[8 * i + Y] + ADDR] if arity > 1 else 0
+    z = code[8 * code[8 * i + Z] + ADDR] if arity > 2 else 0
+    q = code[8 * i + Z] if arity < 3 else 0
+    p = frame[F_PARAMS] + 8 * at(frame[F_STARTS])[code[8 * i + SIG]]
+    return call6(kernels[(op * N_DTYPES + dtype) * WHICH], out, x, y, z, p, q)
 
 
 @jit
-def forward_loop(
-    n_groups, groups, members, phase, code, slots, specs, info, kernels, consts, starts, params, buffer,
-    scratch, failed,
-):  # fmt: skip
+def forward_loop(frame_array, phase):
     """Run every group's members that are wanted in ``phase``; returns a status, 0 for success."""
-    regs, loads, stores, zeros, forward, backward, sums = scratch
-    for g in range(n_groups):
-        if not groups[g, G_PHASES] & phase:
+    frame = words(frame_array)
+    code, slots, groups = at(frame[F_CODE]), at(frame[F_SLOTS]), at(frame[F_GROUPS])
+    members, totals = at(frame[F_MEMBERS]), at(frame[F_TOTALS])
+    consts = array(frame[F_CONSTS], 0, float64)
+    for g in range(totals[T_GROUPS]):
+        if not groups[8 * g + G_PHASES] & phase:
             continue
-        if groups[g, G_KIND] == KIND_ELEMENTWISE:
-            status = run_region(
-                code, slots, specs, info, kernels, consts, members, groups[g, G_START], groups[g, G_STOP],
-                groups[g, G_SPEC], phase, False, buffer, regs, loads, stores, zeros, forward, backward, sums,
-            )  # fmt: skip
-            i = members[groups[g, G_START]]
-        else:
-            i = members[groups[g, G_START]]
-            if code[i, ADDR] or not slots[i, WANT] & phase:
-                continue
-            op = code[i, OP] & OP_MASK
-            status = _call_structured(
-                code, specs, info, kernels, starts, params, i, op, slots[i, STORE]
-            )
-            code[i, ADDR] = slots[i, STORE]
+        start = groups[8 * g + G_START]
+        i = members[start]
+        status = 0
+        if groups[8 * g + G_KIND] == KIND_ELEMENTWISE:
+            stop, spec = groups[8 * g + G_STOP], groups[8 * g + G_SPEC]
+            status = run_region(frame, code, slots, consts, members, start, stop, spec, phase, False)
+        elif not code[8 * i + ADDR] and slots[16 * i + WANT] & phase:
+            status = _call_structured(frame, code, i, code[8 * i + OP] & OP_MASK, slots[16 * i + STORE])
+            code[8 * i + ADDR] = slots[16 * i + STORE]
         if status:
-            failed[0] = i
+            totals[T_FAILED] = i
             return status
     return 0
 
 
 @jit
-def _run_template(
-    s, i, k, code, slots, specs, info, kernels, starts, params, buffer, scratch, spans, t_code, t_slots,
-    t_members, t_consts, memory,
-):  # fmt: skip
+def _run_template(frame, s, i, k):
     """Add the cotangent that instruction ``i`` sends to its operand ``k``."""
-    regs, loads, stores, zeros, forward, backward, sums = scratch
-    begin, end, result = spans[s, 0], spans[s, 1], spans[s, 2]
-    target = code[i, X + k]
-    op = code[i, OP] & OP_MASK
-    t_code[begin, ADDR] = slots[i, ADJ]
-    t_code[begin + 1, ADDR] = code[i, ADDR]
-    for j in range(info[op, ARITY]):
-        t_code[begin + 2 + j, ADDR] = code[code[i, X + j], ADDR]
-    raw = code[i, Z] if info[op, ARITY] < 3 else 0
+    code, slots = at(frame[F_CODE]), at(frame[F_SLOTS])
+    specs, info, spans = at(frame[F_SPECS]), at(frame[F_INFO]), at(frame[F_SPANS])
+    t_code, t_slots, t_members = at(frame[F_T_CODE]), at(frame[F_T_SLOTS]), at(frame[F_T_MEMBERS])
+    t_consts = array(frame[F_T_CONSTS], 0, float64)
+    memory = frame[F_MEMORY]
+    begin, end, result = spans[4 * s], spans[4 * s + 1], spans[4 * s + 2]
+    target = code[8 * i + X + k]
+    target_spec = code[8 * target + SPEC]
+    arity = info[8 * (code[8 * i + OP] & OP_MASK) + ARITY]
+    t_code[8 * begin + ADDR] = slots[16 * i + ADJ]
+    t_code[8 * begin + 8 + ADDR] = code[8 * i + ADDR]
+    for j in range(arity):
+        t_code[8 * (begin + 2 + j) + ADDR] = code[8 * code[8 * i + X + j] + ADDR]
+    raw = code[8 * i + Z] if arity < 3 else 0
     status = 0
     direct = False
     for r in range(begin + TEMPLATE_INPUTS, end):
-        t_op = t_code[r, OP] & OP_MASK
-        if info[t_op, KIND] == KIND_INPUT:
+        op = t_code[8 * r + OP] & OP_MASK
+        if info[8 * op + KIND] == KIND_INPUT:
             continue  # an array that the rule uses as a constant: its address is part of the template
-        out = memory
-        nbytes = specs[t_code[r, SPEC], SIZE] * specs[t_code[r, SPEC], ITEMSIZE]
-        if r == result and not slots[target, TOUCHED] and t_code[r, SPEC] == code[target, SPEC]:
-            out = slots[target, ADJ]
+        spec = t_code[8 * r + SPEC]
+        if r == result and not slots[16 * target + TOUCHED] and spec == target_spec:
+            out = slots[16 * target + ADJ]
             direct = True
         else:
-            memory += (nbytes + 63) & -64
-        if info[t_op, KIND] == KIND_ELEMENTWISE:
-            t_slots[r, STORE] = out
-            t_slots[r, WANT] = AFTER
-            status = run_region(
-                t_code, t_slots, specs, info, kernels, t_consts, t_members, r, r + 1, t_code[r, SPEC], AFTER,
-                False, buffer, regs, loads, stores, zeros, forward, backward, sums,
-            )  # fmt: skip
+            out = memory
+            memory += (specs[32 * spec + SIZE] * specs[32 * spec + ITEMSIZE] + 63) & -64
+        if info[8 * op + KIND] == KIND_ELEMENTWISE:
+            t_slots[16 * r + STORE] = out
+            t_slots[16 * r + WANT] = AFTER
+            status = run_region(frame, t_code, t_slots, t_consts, t_members, r, r + 1, spec, AFTER, False)
         else:
-            if t_slots[r, TOUCHED]:
-                t_code[r, Z] = raw
-            status = _call_structured(t_code, specs, info, kernels, starts, params, r, t_op, out)
-            t_code[r, ADDR] = out
+            if t_slots[16 * r + TOUCHED]:
+                t_code[8 * r + Z] = raw
+            status = _call_structured(frame, t_code, r, op, out)
+            t_code[8 * r + ADDR] = out
         if status:
             break
     if status == 0:
         if not direct:
             accumulate(
-                slots[target, ADJ], t_code[result, ADDR], specs, code[target, SPEC], t_code[result, SPEC],
-                specs[code[target, SPEC], DTYPE], slots[target, TOUCHED],
+                slots[16 * target + ADJ], t_code[8 * result + ADDR], specs, target_spec,
+                t_code[8 * result + SPEC], specs[32 * target_spec + DTYPE], slots[16 * target + TOUCHED],
             )  # fmt: skip
-        slots[target, TOUCHED] = 1
+        slots[16 * target + TOUCHED] = 1
     for r in range(begin + TEMPLATE_INPUTS, end):
-        if info[t_code[r, OP] & OP_MASK, KIND] != KIND_INPUT:
-            t_code[r, ADDR] = 0
+        if info[8 * (t_code[8 * r + OP] & OP_MASK) + KIND] != KIND_INPUT:
+            t_code[8 * r + ADDR] = 0
     return status
 
 
 @jit
-def reverse_loop(
-    first, last, groups, members, code, slots, specs, info, kernels, consts, starts, params, buffer,
-    scratch, spans, t_code, t_slots, t_members, t_consts, memory, failed,
-):  # fmt: skip
+def _scatter(frame, i):
+    """Reverse a movement: add its cotangent to the places that it was read from."""
+    code, slots, specs = at(frame[F_CODE]), at(frame[F_SLOTS]), at(frame[F_SPECS])
+    kernels = at(frame[F_KERNELS])
+    x = code[8 * i + X]
+    if not slots[16 * x + ACTIVE]:
+        return 0
+    spec = code[8 * x + SPEC]
+    if not slots[16 * x + TOUCHED]:
+        fill_bytes(slots[16 * x + ADJ], 0, specs[32 * spec + SIZE] * specs[32 * spec + ITEMSIZE])
+        slots[16 * x + TOUCHED] = 1
+    op = code[8 * i + OP] & OP_MASK
+    kernel = kernels[(op * N_DTYPES + specs[32 * spec + DTYPE]) * WHICH + 4]
+    p = frame[F_PARAMS] + 8 * at(frame[F_STARTS])[code[8 * i + SIG]]
+    return call6(kernel, slots[16 * x + ADJ], slots[16 * i + ADJ], 0, 0, p, code[8 * i + Z])
+
+
+@jit
+def reverse_loop(frame_array, first, last):
     """Run groups ``last - 1`` down to ``first`` in reverse; returns a status, 0 for success."""
-    regs, loads, stores, zeros, forward, backward, sums = scratch
+    frame = words(frame_array)
+    code, slots, groups = at(frame[F_CODE]), at(frame[F_SLOTS]), at(frame[F_GROUPS])
+    members, info, spans = at(frame[F_MEMBERS]), at(frame[F_INFO]), at(frame[F_SPANS])
+    consts = array(frame[F_CONSTS], 0, float64)
     for g in range(last - 1, first - 1, -1):
-        if not groups[g, G_REVERSE]:
+        if not groups[8 * g + G_REVERSE]:
             continue
-        i = members[groups[g, G_START]]
+        start = groups[8 * g + G_START]
+        i = members[start]
         status = 0
-        if groups[g, G_KIND] == KIND_ELEMENTWISE:
-            status = run_region(
-                code, slots, specs, info, kernels, consts, members, groups[g, G_START], groups[g, G_STOP],
-                groups[g, G_SPEC], DURING, True, buffer, regs, loads, stores, zeros, forward, backward, sums,
-            )  # fmt: skip
-        elif slots[i, TOUCHED]:
-            op = code[i, OP] & OP_MASK
-            if groups[g, G_KIND] == KIND_MOVEMENT:
-                x = code[i, X]
-                if slots[x, ACTIVE]:
-                    if not slots[x, TOUCHED]:
-                        nbytes = specs[code[x, SPEC], SIZE] * specs[code[x, SPEC], ITEMSIZE]
-                        fill_bytes(slots[x, ADJ], 0, nbytes)
-                        slots[x, TOUCHED] = 1
-                    dtype = specs[code[x, SPEC], DTYPE]
-                    p = params + 8 * starts[code[i, SIG]]
-                    status = call6(
-                        kernels[op, dtype, 4], slots[x, ADJ], slots[i, ADJ], 0, 0, p, code[i, Z]
-                    )
+        if groups[8 * g + G_KIND] == KIND_ELEMENTWISE:
+            stop, spec = groups[8 * g + G_STOP], groups[8 * g + G_SPEC]
+            status = run_region(frame, code, slots, consts, members, start, stop, spec, DURING, True)
+        elif slots[16 * i + TOUCHED]:
+            if groups[8 * g + G_KIND] == KIND_MOVEMENT:
+                status = _scatter(frame, i)
             else:
-                for k in range(info[op, ARITY]):
-                    o = code[i, X + k]
-                    s = 3 * code[i, SIG] + k
-                    if slots[o, ACTIVE] and code[o, OP] & GRAD and spans[s, 2] >= 0 and status == 0:
-                        status = _run_template(
-                            s, i, k, code, slots, specs, info, kernels, starts, params, buffer, scratch,
-                            spans, t_code, t_slots, t_members, t_consts, memory,
-                        )  # fmt: skip
+                for k in range(info[8 * (code[8 * i + OP] & OP_MASK) + ARITY]):
+                    o = code[8 * i + X + k]
+                    s = 3 * code[8 * i + SIG] + k
+                    wanted = slots[16 * o + ACTIVE] and code[8 * o + OP] & GRAD
+                    if wanted and spans[4 * s + 2] >= 0 and status == 0:
+                        status = _run_template(frame, s, i, k)
         if status:
-            failed[0] = i
+            at(frame[F_TOTALS])[T_FAILED] = i
             return status
     return 0

@@ -13,7 +13,7 @@ __all__ = [
 
 # What the engine needs to know of a row of the table (``Library.info``).
 KIND, ARITY, TYPED_BY, SINK, RULES, USES = 0, 1, 2, 3, 4, 5  # USES: three columns, one per operand
-INFO_COLUMNS = 8
+INFO_COLUMNS = 8  # a power of two, like all strides here
 KIND_INPUT, KIND_ELEMENTWISE, KIND_STRUCTURED, KIND_MOVEMENT = 0, 1, 2, 3
 
 # Bits of USES: what a rule reads.
@@ -32,7 +32,7 @@ CLASS = 9  # memory class of STORE
 ADJ_CLASS = 10  # memory class of ADJ
 TOUCHED = 11  # its cotangent's memory has been initialised
 ROLE = 12  # bits below
-SLOT_COLUMNS = 13
+SLOT_COLUMNS = 16
 
 ROLE_HELD = 1  # a Tensor stands for it: write the value
 ROLE_ROOT = 2  # the backward pass starts here
@@ -47,11 +47,33 @@ NOWHERE, SMALL_HELD, SMALL_SAVED, BIG = 0, 1, 2, 3
 
 # Per group (``Work.groups``).
 G_START, G_STOP, G_KIND, G_SPEC, G_PHASES, G_REVERSE = 0, 1, 2, 3, 4, 5
-GROUP_COLUMNS = 6
+GROUP_COLUMNS = 8
 
 # Results of planning (``Work.totals``).
-T_GROUPS, T_HELD, T_SAVED, T_BIG, T_ADJ_HELD, T_ADJ_SAVED, T_ADJ_BIG, T_MISSING, T_ERROR, T_WHERE = range(10)
+(
+    T_GROUPS, T_MEMBERS, T_HELD, T_SAVED, T_BIG, T_ADJ_HELD, T_ADJ_SAVED, T_ADJ_BIG, T_MISSING, T_TEMPLATES,
+    T_ERROR, T_WHERE, T_CHANGED, T_FAILED,
+) = range(14)  # fmt: skip
 TOTALS = 16
 
 # Status codes.
-OK, FREED_ERROR, MUTATED_ERROR, LOST_ERROR = 0, 1, 2, 3
+OK, FREED_ERROR, MUTATED_ERROR, LOST_ERROR, TEMPLATE_ERROR = range(5)
+
+# The frame: addresses of all the arrays of a run, so that jitted functions take one argument.
+(
+    F_CODE, F_SLOTS, F_GROUPS, F_MEMBERS, F_SPECS, F_INFO, F_KERNELS, F_CONSTS, F_STARTS, F_PARAMS, F_BUFFER,
+    F_SCRATCH, F_SPANS, F_T_CODE, F_T_SLOTS, F_T_MEMBERS, F_T_CONSTS, F_MEMORY, F_TEMPLATES, F_USES, F_LAST,
+    F_BIG, F_FOUND, F_MISSING, F_TOTALS,
+) = range(25)  # fmt: skip
+FRAME = 32
+
+# Scratch of a running region, in words: registers, then lists, then the two programs, then sums.
+REGISTERS = 4096
+LISTS = 2048
+S_LOADS = 2 * REGISTERS
+S_STORES = S_LOADS + 2 * LISTS
+S_ZEROS = S_STORES + 2 * LISTS
+S_FORWARD = S_ZEROS + 2 * LISTS
+S_BACKWARD = S_FORWARD + 8 * LISTS
+S_SUMS = S_BACKWARD + 8 * LISTS
+SCRATCH = S_SUMS + 2 * LISTS

@@ -1,7 +1,8 @@
 """Planning a run: what is needed, how instructions group, what is written to memory.
 
 One plan serves a look at a value (forward only) and a backward pass.  All of it is a few linear scans
-over the flat arrays; nothing is allocated per instruction.
+over flat arrays, seen as bare pointers (``code[8 * i + OP]``): NumPy indexing inside Numba checks for
+negative indices, and that alone made planning twice as slow.
 
 *Groups* run in order of creation.  A structured or movement instruction is a group of its own.  An
 elementwise instruction joins the youngest group of its shape if none of its operands is computed in a
@@ -16,357 +17,379 @@ loss is run once, not twice.  ``AFTER``: the rest.
 
 from __future__ import annotations
 
-from tapegrad._jit import jit
+from tapegrad._jit import at, jit, words
 from tapegrad.engine.layout import (
-    ACTIVE, ADDR, ADJ, ADJ_CLASS, AFTER, ARITY, BEFORE, BIG, CLASS, DTYPE, DURING, FREED_ERROR,
-    G_KIND, G_PHASES, G_REVERSE, G_SPEC, G_START, G_STOP, GRAD, GROUP, ITEMSIZE, KIND, KIND_ELEMENTWISE,
-    KIND_INPUT, KIND_MOVEMENT, KIND_STRUCTURED, LOST_ERROR, MUTATED_ERROR, NEED, OP, OP_MASK,
-    REVERSE, ROLE, ROLE_DEPENDS, ROLE_HELD, ROLE_ROOT, ROLE_TARGET, ROLE_WATCHED, RULES, SHAPE_ID, SIG,
-    SINK, SIZE, SMALL_HELD, SMALL_SAVED, SPEC, STATE, STORE, T_ADJ_BIG, T_ADJ_HELD,
-    T_ADJ_SAVED, T_BIG, T_ERROR, T_GROUPS, T_HELD, T_MISSING, T_SAVED, T_WHERE, USES, USES_OUT, USES_X, WANT, X,
+    ACTIVE, ADDR, ADJ, ADJ_CLASS, AFTER, ARITY, BEFORE, BIG, CLASS, DTYPE, DURING, F_BIG, F_CODE, F_FOUND,
+    F_GROUPS, F_INFO, F_KERNELS, F_LAST, F_MEMBERS, F_MISSING, F_SLOTS, F_SPECS, F_TEMPLATES, F_TOTALS, F_USES,
+    FREED_ERROR, G_KIND,
+    G_PHASES, G_REVERSE, G_SPEC, G_START, G_STOP, GRAD, GROUP, ITEMSIZE, KIND, KIND_ELEMENTWISE, KIND_INPUT,
+    KIND_MOVEMENT, KIND_STRUCTURED, LOST_ERROR, MUTATED_ERROR, NEED, OP, OP_MASK, REVERSE, ROLE,
+    ROLE_DEPENDS, ROLE_HELD, ROLE_ROOT, ROLE_TARGET, ROLE_WATCHED, RULES, SHAPE_ID, SIG, SINK, SIZE,
+    SMALL_HELD, SMALL_SAVED, SPEC, STATE, STORE, T_ADJ_BIG, T_ADJ_HELD, T_ADJ_SAVED, T_BIG, T_CHANGED,
+    T_ERROR, T_GROUPS, T_HELD, T_MEMBERS, T_MISSING, T_SAVED, T_TEMPLATES, T_WHERE, TEMPLATE_ERROR, TOTALS, USES,
+    USES_OUT, USES_X, WANT, X,
 )  # fmt: skip
-from tapegrad.engine.tiles import kernel_dtype
+from tapegrad.engine.tiles import N_DTYPES, WHICH, kernel_dtype
 from tapegrad.spec import BIG as BIG_BYTES
 from tapegrad.tape import FREED, MUTATED
 
-__all__ = ["activity", "plan"]
+__all__ = ["plan"]
 
 REGION_LIMIT = 256  # instructions: bounds the registers of a region
 READ_LATER = 2  # a value of NEED: something that runs after the reverse loop reads it
 
 
 @jit
-def activity(n, code, slots, info, have_templates, missing, restricted):
-    """Find which slots a cotangent reaches; list signatures whose templates have to be traced.
-
-    Returns the number of entries written to ``missing``.
-    """
-    if restricted:
-        for i in range(n):
-            op = code[i, OP] & OP_MASK
-            if slots[i, ROLE] & ROLE_TARGET:
-                slots[i, ROLE] |= ROLE_DEPENDS
-            elif code[i, OP] & GRAD and info[op, RULES]:
-                for k in range(info[op, ARITY]):
-                    o = code[i, X + k]
-                    if o >= 0 and slots[o, ROLE] & ROLE_DEPENDS:
-                        slots[i, ROLE] |= ROLE_DEPENDS
-    found = 0
-    for i in range(n - 1, -1, -1):
-        if slots[i, ROLE] & ROLE_ROOT:
-            slots[i, ACTIVE] = 1
-        if not slots[i, ACTIVE] or not code[i, OP] & GRAD:
-            continue
-        op = code[i, OP] & OP_MASK
-        if not info[op, RULES]:
-            continue
-        for k in range(info[op, ARITY]):
-            o = code[i, X + k]
-            if o < 0 or not code[o, OP] & GRAD:
-                continue
-            if restricted and not slots[o, ROLE] & ROLE_DEPENDS:
-                continue
-            if info[op, KIND] == KIND_ELEMENTWISE and info[op, USES + k] < 0:
-                continue
-            if info[op, KIND] == KIND_STRUCTURED:
-                s = 3 * code[i, SIG] + k
-                if have_templates[s] == 0:
-                    have_templates[s] = -1
-                    missing[found] = s
-                    found += 1
-                elif have_templates[s] == -2:
-                    continue  # the rule gives no cotangent for this operand
-            slots[o, ACTIVE] = 1
-            slots[i, REVERSE] = 1
-    return found
-
-
-@jit
-def _uses(code, info, template_uses, i, op, k):
-    """The values that the rule of operand ``k`` reads, as bits."""
-    if info[op, KIND] == KIND_ELEMENTWISE:
-        return info[op, USES + k]
-    if info[op, KIND] == KIND_STRUCTURED:
-        return template_uses[3 * code[i, SIG] + k]
+def rule_reads(code, info, template_uses, i, op, k):
+    """The values that the rule of operand ``k`` reads, as bits; -1 if the operand gets no cotangent."""
+    kind = info[8 * op + KIND]
+    if kind == KIND_ELEMENTWISE:
+        return info[8 * op + USES + k]
+    if kind == KIND_STRUCTURED:
+        return template_uses[3 * code[8 * i + SIG] + k]
     return 0
 
 
 @jit
-def _flows(code, slots, info, template_uses, i, op, k):
-    """Whether instruction ``i`` sends a cotangent to its operand ``k``."""
-    o = code[i, X + k]
+def flows(code, slots, info, template_uses, i, op, k):
+    """Whether instruction ``i``, run in reverse, sends a cotangent to its operand ``k``."""
+    o = code[8 * i + X + k]
     return (
-        slots[i, REVERSE] != 0
-        and o >= 0
-        and slots[o, ACTIVE] != 0
-        and code[o, OP] & GRAD != 0
-        and _uses(code, info, template_uses, i, op, k) >= 0
+        o >= 0
+        and slots[16 * o + ACTIVE] != 0
+        and code[8 * o + OP] & GRAD != 0
+        and rule_reads(code, info, template_uses, i, op, k) >= 0
     )
 
 
 @jit
 def _require(kernels, missing, totals, op, dtype, which, result):
-    if kernels[op, dtype, which] == 0:
-        k = totals[T_MISSING]
-        if k < missing.shape[0]:
-            missing[k, 0] = op
-            missing[k, 1] = dtype
-            missing[k, 2] = which
-            missing[k, 3] = result
-        totals[T_MISSING] += 1
+    """List a kernel that has not been built yet."""
+    if kernels[(op * N_DTYPES + dtype) * WHICH + which]:
+        return
+    count = totals[T_MISSING]
+    for m in range(count):
+        if missing[4 * m] == op and missing[4 * m + 1] == dtype and missing[4 * m + 2] == which:
+            return
+    missing[4 * count] = op
+    missing[4 * count + 1] = dtype
+    missing[4 * count + 2] = which
+    missing[4 * count + 3] = result
+    totals[T_MISSING] += 1
 
 
 @jit
-def plan(
-    n, code, slots, groups, members, specs, info, kernels, template_uses, last_of_shape, big, missing,
-    totals, backward, region_limit, keep_all,
-):  # fmt: skip
-    """Plan a run over slots ``[0, n)``; everything is left in ``slots``, ``groups``, ``totals``."""
-    totals[:] = 0
+def _depends(n, code, slots, info):
+    """Mark what the requested inputs flow into."""
+    for i in range(n):
+        op = code[8 * i + OP] & OP_MASK
+        if slots[16 * i + ROLE] & ROLE_TARGET:
+            slots[16 * i + ROLE] |= ROLE_DEPENDS
+        elif code[8 * i + OP] & GRAD and info[8 * op + RULES]:
+            for k in range(info[8 * op + ARITY]):
+                o = code[8 * i + X + k]
+                if o >= 0 and slots[16 * o + ROLE] & ROLE_DEPENDS:
+                    slots[16 * i + ROLE] |= ROLE_DEPENDS
 
-    # What the reverse rules read must still be there.
-    if backward:
-        for i in range(n - 1, -1, -1):
-            if not slots[i, REVERSE]:
-                continue
-            op = code[i, OP] & OP_MASK
-            for k in range(info[op, ARITY]):
-                if not _flows(code, slots, info, template_uses, i, op, k):
-                    continue
-                uses = _uses(code, info, template_uses, i, op, k)
-                if uses and code[i, STATE] & FREED:
-                    totals[T_ERROR] = FREED_ERROR
-                    totals[T_WHERE] = i
-                    return
-                if uses & USES_OUT:
-                    if code[i, STATE] & MUTATED:
-                        totals[T_ERROR] = MUTATED_ERROR
+
+@jit
+def _reach(n, code, slots, info, templates, template_uses, found, totals, backward, restricted):
+    """From the youngest slot down: where cotangents reach, and which values are needed."""
+    for i in range(n - 1, -1, -1):
+        op = code[8 * i + OP] & OP_MASK
+        arity = info[8 * op + ARITY]
+        role = slots[16 * i + ROLE]
+        if backward:
+            if role & ROLE_ROOT:
+                slots[16 * i + ACTIVE] = 1
+            if slots[16 * i + ACTIVE] and code[8 * i + OP] & GRAD and info[8 * op + RULES]:
+                for k in range(arity):
+                    o = code[8 * i + X + k]
+                    if o < 0 or not code[8 * o + OP] & GRAD:
+                        continue
+                    if restricted and not slots[16 * o + ROLE] & ROLE_DEPENDS:
+                        continue
+                    if info[8 * op + KIND] == KIND_STRUCTURED:
+                        s = 3 * code[8 * i + SIG] + k
+                        if templates[s] == 0:
+                            templates[s] = -1
+                            found[totals[T_TEMPLATES]] = s
+                            totals[T_TEMPLATES] += 1
+                            totals[T_ERROR] = TEMPLATE_ERROR
+                    reads = rule_reads(code, info, template_uses, i, op, k)
+                    if reads < 0:
+                        continue
+                    slots[16 * o + ACTIVE] = 1
+                    slots[16 * i + REVERSE] = 1
+                    if reads and code[8 * i + STATE] & FREED:
+                        totals[T_ERROR] = FREED_ERROR
                         totals[T_WHERE] = i
-                        totals[T_GROUPS] = i
                         return
-                    slots[i, NEED] = 1
-                for j in range(info[op, ARITY]):
-                    o = code[i, X + j]
-                    if uses & (USES_X << j) and o >= 0:
-                        if code[o, STATE] & MUTATED:
+                    if reads & USES_OUT:
+                        slots[16 * i + NEED] = 1
+                        if code[8 * i + STATE] & MUTATED:
                             totals[T_ERROR] = MUTATED_ERROR
                             totals[T_WHERE] = i
-                            totals[T_GROUPS] = o
+                            totals[T_CHANGED] = i
                             return
-                        slots[o, NEED] = 1
-
-    # Needed values, down to what is already in memory.
-    for i in range(n - 1, -1, -1):
-        if slots[i, ROLE] & ROLE_HELD:
-            slots[i, NEED] = 1
-        if slots[i, NEED] and code[i, ADDR] == 0:
-            op = code[i, OP] & OP_MASK
-            if info[op, KIND] == KIND_INPUT:
+                    for j in range(arity):
+                        p = code[8 * i + X + j]
+                        if reads & (USES_X << j) and p >= 0:
+                            slots[16 * p + NEED] = 1
+                            if code[8 * p + STATE] & MUTATED:
+                                totals[T_ERROR] = MUTATED_ERROR
+                                totals[T_WHERE] = i
+                                totals[T_CHANGED] = p
+                                return
+        if role & ROLE_HELD:
+            slots[16 * i + NEED] = 1
+        if slots[16 * i + NEED] and not code[8 * i + ADDR]:
+            if info[8 * op + KIND] == KIND_INPUT:
                 totals[T_ERROR] = LOST_ERROR
                 totals[T_WHERE] = i
                 return
-            for k in range(info[op, ARITY]):
-                o = code[i, X + k]
+            for k in range(arity):
+                o = code[8 * i + X + k]
                 if o >= 0:
-                    slots[o, NEED] = 1
+                    slots[16 * o + NEED] = 1
 
-    # Groups.
+
+@jit
+def _group(n, code, slots, groups, members, specs, info, last_of_shape, totals, region_limit):
+    """Gather instructions into groups, and list the members of each in tape order."""
     n_groups = 0
     for i in range(n):
-        slots[i, GROUP] = -1
-        compute = slots[i, NEED] and code[i, ADDR] == 0
-        if not compute and not slots[i, REVERSE]:
+        slots[16 * i + GROUP] = -1
+        compute = slots[16 * i + NEED] and not code[8 * i + ADDR]
+        if not compute and not slots[16 * i + REVERSE]:
             continue
-        op = code[i, OP] & OP_MASK
-        region = info[op, KIND] == KIND_ELEMENTWISE
-        sink = info[op, SINK] != 0
-        shape_spec = code[code[i, X], SPEC] if sink else code[i, SPEC]
-        shape = specs[shape_spec, SHAPE_ID]
+        op = code[8 * i + OP] & OP_MASK
+        kind = info[8 * op + KIND]
+        sink = info[8 * op + SINK] != 0
+        fusible = kind == KIND_ELEMENTWISE or sink
+        spec = code[8 * code[8 * i + X] + SPEC] if sink else code[8 * i + SPEC]
+        shape = specs[32 * spec + SHAPE_ID]
         earliest = 0
-        for k in range(info[op, ARITY]):
-            o = code[i, X + k]
-            if o < 0 or slots[o, GROUP] < 0:
+        for k in range(info[8 * op + ARITY]):
+            o = code[8 * i + X + k]
+            if o < 0 or slots[16 * o + GROUP] < 0:
                 continue
-            g = slots[o, GROUP]
-            o_op = code[o, OP] & OP_MASK
-            fuses = (
-                (region or sink)
-                and info[o_op, KIND] == KIND_ELEMENTWISE
-                and groups[g, G_SPEC] == shape
-                and not slots[o, ROLE] & ROLE_WATCHED
-            )
-            earliest = max(earliest, g if fuses else g + 1)
+            g = slots[16 * o + GROUP]
+            if not (
+                fusible
+                and groups[8 * g + G_KIND] == KIND_ELEMENTWISE
+                and specs[32 * code[8 * o + SPEC] + SHAPE_ID] == shape
+                and not info[8 * (code[8 * o + OP] & OP_MASK) + SINK]
+                and not slots[16 * o + ROLE] & ROLE_WATCHED
+            ):
+                g += 1
+            if g > earliest:
+                earliest = g
         g = -1
-        if region or sink:
+        if fusible:
             g = last_of_shape[shape]
-            if g < earliest or groups[g, G_STOP] >= region_limit:
+            if g < earliest or groups[8 * g + G_STOP] >= region_limit:
                 g = -1
         if g < 0:
             g = n_groups
             n_groups += 1
-            groups[g, G_STOP] = 0
-            groups[g, G_KIND] = KIND_ELEMENTWISE if region or sink else info[op, KIND]
-            groups[g, G_SPEC] = shape
-            groups[g, G_PHASES] = 0
-            groups[g, G_REVERSE] = 0
-            if region or sink:
+            groups[8 * g + G_STOP] = 0
+            groups[8 * g + G_KIND] = KIND_ELEMENTWISE if fusible else kind
+            groups[8 * g + G_SPEC] = spec
+            groups[8 * g + G_PHASES] = 0
+            groups[8 * g + G_REVERSE] = 0
+            if fusible:
                 last_of_shape[shape] = g
-        slots[i, GROUP] = g
-        groups[g, G_STOP] += 1
-    for g in range(n_groups):
-        if groups[g, G_KIND] == KIND_ELEMENTWISE:
-            last_of_shape[groups[g, G_SPEC]] = -1
-    totals[T_GROUPS] = n_groups
-
-    # Members by group, in tape order.
+        slots[16 * i + GROUP] = g
+        groups[8 * g + G_STOP] += 1
+        if slots[16 * i + REVERSE]:
+            groups[8 * g + G_REVERSE] = 1
     position = 0
     for g in range(n_groups):
-        groups[g, G_START] = position
-        position += groups[g, G_STOP]
-        groups[g, G_STOP] = groups[g, G_START]
+        if groups[8 * g + G_KIND] == KIND_ELEMENTWISE:
+            last_of_shape[specs[32 * groups[8 * g + G_SPEC] + SHAPE_ID]] = -1
+        groups[8 * g + G_START] = position
+        position += groups[8 * g + G_STOP]
+        groups[8 * g + G_STOP] = groups[8 * g + G_START]
     for i in range(n):
-        g = slots[i, GROUP]
+        g = slots[16 * i + GROUP]
         if g >= 0:
-            members[groups[g, G_STOP]] = i
-            groups[g, G_STOP] += 1
-            if slots[i, REVERSE]:
-                groups[g, G_REVERSE] = 1
-            op = code[i, OP] & OP_MASK
-            groups[g, G_SPEC] = code[code[i, X], SPEC] if info[op, SINK] else code[i, SPEC]
+            members[groups[8 * g + G_STOP]] = i
+            groups[8 * g + G_STOP] += 1
+    totals[T_GROUPS] = n_groups
+    totals[T_MEMBERS] = position
 
-    # What the reverse loop reads, and from there what must run before it.
-    if backward:
-        for m in range(position - 1, -1, -1):
-            i = members[m]
-            g = slots[i, GROUP]
-            region = groups[g, G_KIND] == KIND_ELEMENTWISE
-            op = code[i, OP] & OP_MASK
-            if slots[i, REVERSE]:
-                for k in range(info[op, ARITY]):
-                    if not _flows(code, slots, info, template_uses, i, op, k):
-                        continue
-                    uses = _uses(code, info, template_uses, i, op, k)
-                    if uses & USES_OUT and code[i, ADDR] == 0:
-                        slots[i, WANT] |= DURING if region and not info[op, SINK] else BEFORE
-                    for j in range(info[op, ARITY]):
-                        o = code[i, X + j]
-                        if uses & (USES_X << j) and o >= 0 and code[o, ADDR] == 0:
-                            inside = region and slots[o, GROUP] == g
-                            slots[o, WANT] |= DURING if inside else BEFORE
-            if slots[i, WANT] & BEFORE:
-                for k in range(info[op, ARITY]):
-                    o = code[i, X + k]
-                    if o >= 0 and code[o, ADDR] == 0:
-                        slots[o, WANT] |= BEFORE
-            elif slots[i, WANT] & DURING:
-                for k in range(info[op, ARITY]):
-                    o = code[i, X + k]
-                    if o >= 0 and code[o, ADDR] == 0:
-                        slots[o, WANT] |= DURING if slots[o, GROUP] == g else BEFORE
-        # Members wanted only by somebody: with the reverse run of their region if what they read
-        # will be in memory by then, else afterwards.
-        for g in range(n_groups):
-            fusable = groups[g, G_REVERSE] != 0 and groups[g, G_KIND] == KIND_ELEMENTWISE
-            for m in range(groups[g, G_START], groups[g, G_STOP]):
-                i = members[m]
-                if not fusable:
-                    break
-                if not slots[i, NEED] or code[i, ADDR] or slots[i, WANT] & BEFORE:
+
+@jit
+def _phases(code, slots, groups, members, info, template_uses, totals):
+    """Decide when each wanted value is computed, for a backward pass."""
+    position = totals[T_MEMBERS]
+    for m in range(position - 1, -1, -1):
+        i = members[m]
+        g = slots[16 * i + GROUP]
+        op = code[8 * i + OP] & OP_MASK
+        arity = info[8 * op + ARITY]
+        region = groups[8 * g + G_KIND] == KIND_ELEMENTWISE
+        if slots[16 * i + REVERSE]:
+            for k in range(arity):
+                if not flows(code, slots, info, template_uses, i, op, k):
                     continue
-                op = code[i, OP] & OP_MASK
-                for k in range(info[op, ARITY]):
-                    o = code[i, X + k]
-                    if o >= 0 and code[o, ADDR] == 0 and slots[o, GROUP] != g:
-                        if not slots[o, WANT] & BEFORE:
-                            fusable = False
-            groups[g, G_PHASES] = DURING if fusable else AFTER
-        for m in range(position - 1, -1, -1):
-            i = members[m]
-            wanted = slots[i, ROLE] & ROLE_HELD or slots[i, NEED] == READ_LATER
-            if not wanted or code[i, ADDR] or slots[i, WANT] & BEFORE:
-                continue
-            g = slots[i, GROUP]
-            slots[i, WANT] |= groups[g, G_PHASES]
-            op = code[i, OP] & OP_MASK
-            for k in range(info[op, ARITY]):
-                o = code[i, X + k]
-                if o >= 0:
-                    slots[o, NEED] = READ_LATER
-        for g in range(n_groups):
-            groups[g, G_PHASES] = 0
-    else:
-        for m in range(position):
-            i = members[m]
-            if code[i, ADDR] == 0:
-                slots[i, WANT] = AFTER
+                reads = rule_reads(code, info, template_uses, i, op, k)
+                if reads & USES_OUT and not code[8 * i + ADDR]:
+                    slots[16 * i + WANT] |= DURING if region and not info[8 * op + SINK] else BEFORE
+                for j in range(arity):
+                    o = code[8 * i + X + j]
+                    if reads & (USES_X << j) and o >= 0 and not code[8 * o + ADDR]:
+                        slots[16 * o + WANT] |= DURING if region and slots[16 * o + GROUP] == g else BEFORE
+        want = slots[16 * i + WANT]
+        if want:
+            for k in range(arity):
+                o = code[8 * i + X + k]
+                if o >= 0 and not code[8 * o + ADDR]:
+                    if want & BEFORE:
+                        slots[16 * o + WANT] |= BEFORE
+                    if want & DURING:
+                        slots[16 * o + WANT] |= DURING if slots[16 * o + GROUP] == g else BEFORE
+    # Values wanted only by somebody who holds them: computed while their region runs in reverse if all
+    # that it reads is in memory by then, else afterwards.
+    for g in range(totals[T_GROUPS]):
+        fits = groups[8 * g + G_REVERSE] != 0 and groups[8 * g + G_KIND] == KIND_ELEMENTWISE
+        if fits:
+            for m in range(groups[8 * g + G_START], groups[8 * g + G_STOP]):
+                i = members[m]
+                if not slots[16 * i + NEED] or code[8 * i + ADDR] or slots[16 * i + WANT] & BEFORE:
+                    continue
+                op = code[8 * i + OP] & OP_MASK
+                for k in range(info[8 * op + ARITY]):
+                    o = code[8 * i + X + k]
+                    if o >= 0 and not code[8 * o + ADDR] and slots[16 * o + GROUP] != g:
+                        if not slots[16 * o + WANT] & BEFORE:
+                            fits = False
+        groups[8 * g + G_PHASES] = DURING if fits else AFTER
+    for m in range(position - 1, -1, -1):
+        i = members[m]
+        wanted = slots[16 * i + ROLE] & ROLE_HELD or slots[16 * i + NEED] == READ_LATER
+        if not wanted or code[8 * i + ADDR] or slots[16 * i + WANT] & BEFORE:
+            continue
+        slots[16 * i + WANT] |= groups[8 * slots[16 * i + GROUP] + G_PHASES]
+        op = code[8 * i + OP] & OP_MASK
+        for k in range(info[8 * op + ARITY]):
+            o = code[8 * i + X + k]
+            if o >= 0:
+                slots[16 * o + NEED] = READ_LATER
 
-    # What is written to memory, and where cotangents accumulate.
-    for m in range(position):
-        j = members[m]
-        g = slots[j, GROUP]
-        op = code[j, OP] & OP_MASK
-        region = groups[g, G_KIND] == KIND_ELEMENTWISE
-        result = specs[code[j, SPEC], DTYPE]
-        dtype = kernel_dtype(code, specs, info, j, op)
-        groups[g, G_PHASES] |= slots[j, WANT]
-        if slots[j, WANT]:
-            if not info[op, SINK]:
+
+@jit
+def _memory_class(
+    code, slots, groups, members, specs, info, kernels, template_uses, missing, totals, backward, keep_all
+):
+    """Decide which values and cotangents are in memory; list kernels that are needed."""
+    for g in range(totals[T_GROUPS]):
+        groups[8 * g + G_PHASES] = 0
+    for m in range(totals[T_MEMBERS]):
+        i = members[m]
+        g = slots[16 * i + GROUP]
+        op = code[8 * i + OP] & OP_MASK
+        sink = info[8 * op + SINK] != 0
+        region = groups[8 * g + G_KIND] == KIND_ELEMENTWISE
+        result = specs[32 * code[8 * i + SPEC] + DTYPE]
+        dtype = kernel_dtype(code, specs, info, i, op)
+        if not backward and not code[8 * i + ADDR]:
+            slots[16 * i + WANT] = AFTER
+        want = slots[16 * i + WANT]
+        if want:
+            if not (region and sink):
                 _require(kernels, missing, totals, op, dtype, 0, result)
-            if slots[j, ROLE] & ROLE_HELD or not region or info[op, SINK] or keep_all:
-                slots[j, CLASS] = SMALL_SAVED
-        for k in range(info[op, ARITY]):
-            o = code[j, X + k]
+            if slots[16 * i + ROLE] & ROLE_HELD or not region or sink or keep_all:
+                slots[16 * i + CLASS] = SMALL_SAVED
+            if want & BEFORE and want & DURING:
+                # Computed before the reverse loop and read in it again: keep what is small, recompute
+                # what is large.
+                if specs[32 * code[8 * i + SPEC] + SIZE] * 8 < BIG_BYTES:
+                    want = slots[16 * i + WANT] = want & ~DURING
+                    slots[16 * i + CLASS] = SMALL_SAVED
+            groups[8 * g + G_PHASES] |= want
+        reverse = slots[16 * i + REVERSE] != 0
+        for k in range(info[8 * op + ARITY]):
+            o = code[8 * i + X + k]
             if o < 0:
                 continue
-            outside = not region or slots[o, GROUP] != g
-            if outside and slots[o, WANT]:
-                slots[o, CLASS] = SMALL_SAVED
-            if _flows(code, slots, info, template_uses, j, op, k):
+            outside = not region or slots[16 * o + GROUP] != g
+            if outside and slots[16 * o + WANT]:
+                slots[16 * o + CLASS] = SMALL_SAVED
+            if reverse and flows(code, slots, info, template_uses, i, op, k):
                 if outside:
-                    slots[o, ADJ_CLASS] = SMALL_SAVED
-                if region and not info[op, SINK]:
+                    slots[16 * o + ADJ_CLASS] = SMALL_SAVED
+                if region and not sink:
                     _require(kernels, missing, totals, op, dtype, 1 + k, result)
-                elif groups[g, G_KIND] == KIND_MOVEMENT:
+                elif groups[8 * g + G_KIND] == KIND_MOVEMENT:
                     _require(kernels, missing, totals, op, dtype, 4, result)
-        # Computed before the reverse loop and read in it again: recompute what is large, keep the rest.
-        if slots[j, WANT] & BEFORE and slots[j, WANT] & DURING:
-            if specs[code[j, SPEC], SIZE] * specs[code[j, SPEC], ITEMSIZE] < BIG_BYTES:
-                slots[j, WANT] = BEFORE
-                slots[j, CLASS] = SMALL_SAVED
+        if slots[16 * i + ACTIVE] and (not region or sink):
+            slots[16 * i + ADJ_CLASS] = SMALL_SAVED
+
+
+@jit
+def _assign(n, code, slots, specs, big, totals):
+    """Give every value and cotangent in memory its place: an offset, or a buffer of its own."""
     for i in range(n):
-        if slots[i, ACTIVE]:
-            op = code[i, OP] & OP_MASK
-            role = slots[i, ROLE]
-            leaf = not slots[i, REVERSE]
-            structured = slots[i, GROUP] >= 0 and groups[slots[i, GROUP], G_KIND] != KIND_ELEMENTWISE
-            if role & (ROLE_ROOT | ROLE_TARGET | ROLE_WATCHED) or leaf or structured or info[op, SINK]:
-                slots[i, ADJ_CLASS] = SMALL_SAVED
-            if slots[i, ADJ_CLASS]:
-                nbytes = specs[code[i, SPEC], SIZE] * specs[code[i, SPEC], ITEMSIZE]
-                delivered = role & ROLE_TARGET != 0 or leaf
+        role = slots[16 * i + ROLE]
+        spec = code[8 * i + SPEC]
+        if slots[16 * i + ACTIVE]:
+            leaf = not slots[16 * i + REVERSE]
+            if leaf or role & (ROLE_ROOT | ROLE_TARGET | ROLE_WATCHED):
+                slots[16 * i + ADJ_CLASS] = SMALL_SAVED
+            if slots[16 * i + ADJ_CLASS]:
+                nbytes = specs[32 * spec + SIZE] * specs[32 * spec + ITEMSIZE]
                 if nbytes >= BIG_BYTES:
-                    slots[i, ADJ_CLASS] = BIG
-                    big[totals[T_BIG] + totals[T_ADJ_BIG], 0] = -i - 1
-                    big[totals[T_BIG] + totals[T_ADJ_BIG], 1] = nbytes
+                    slots[16 * i + ADJ_CLASS] = BIG
+                    big[totals[T_BIG] + totals[T_ADJ_BIG]] = -i - 1
                     totals[T_ADJ_BIG] += 1
-                elif delivered:
-                    slots[i, ADJ_CLASS] = SMALL_HELD
-                    slots[i, ADJ] = totals[T_ADJ_HELD]
+                elif leaf or role & ROLE_TARGET:
+                    slots[16 * i + ADJ_CLASS] = SMALL_HELD
+                    slots[16 * i + ADJ] = totals[T_ADJ_HELD]
                     totals[T_ADJ_HELD] += (nbytes + 15) & -16
                 else:
-                    slots[i, ADJ] = totals[T_ADJ_SAVED]
+                    slots[16 * i + ADJ] = totals[T_ADJ_SAVED]
                     totals[T_ADJ_SAVED] += (nbytes + 63) & -64
-        if slots[i, CLASS]:
-            nbytes = specs[code[i, SPEC], SIZE] * specs[code[i, SPEC], ITEMSIZE]
+        if slots[16 * i + CLASS]:
+            nbytes = specs[32 * spec + SIZE] * specs[32 * spec + ITEMSIZE]
             if nbytes >= BIG_BYTES:
-                slots[i, CLASS] = BIG
-                big[totals[T_BIG] + totals[T_ADJ_BIG], 0] = i
-                big[totals[T_BIG] + totals[T_ADJ_BIG], 1] = nbytes
+                slots[16 * i + CLASS] = BIG
+                big[totals[T_BIG] + totals[T_ADJ_BIG]] = i
                 totals[T_BIG] += 1
-            elif slots[i, ROLE] & ROLE_HELD:
-                slots[i, CLASS] = SMALL_HELD
-                slots[i, STORE] = totals[T_HELD]
+            elif role & ROLE_HELD:
+                slots[16 * i + CLASS] = SMALL_HELD
+                slots[16 * i + STORE] = totals[T_HELD]
                 totals[T_HELD] += (nbytes + 15) & -16
             else:
-                slots[i, STORE] = totals[T_SAVED]
+                slots[16 * i + STORE] = totals[T_SAVED]
                 totals[T_SAVED] += (nbytes + 63) & -64
+
+
+@jit
+def plan(frame_array, n, backward, restricted, region_limit, keep_all):
+    """Plan a run over slots ``[0, n)``; the plan is left in the scratch arrays, its size in totals.
+
+    ``totals[T_ERROR]`` is nonzero if the run is impossible (see ``layout``), or if derivative rules
+    have to be traced first: then their numbers are in ``found``.
+    """
+    frame = words(frame_array)
+    code, slots, groups = at(frame[F_CODE]), at(frame[F_SLOTS]), at(frame[F_GROUPS])
+    members, specs, info = at(frame[F_MEMBERS]), at(frame[F_SPECS]), at(frame[F_INFO])
+    kernels, templates, uses = at(frame[F_KERNELS]), at(frame[F_TEMPLATES]), at(frame[F_USES])
+    last_of_shape, big, found = at(frame[F_LAST]), at(frame[F_BIG]), at(frame[F_FOUND])
+    missing, totals = at(frame[F_MISSING]), at(frame[F_TOTALS])
+    for k in range(TOTALS):
+        totals[k] = 0
+    if restricted:
+        _depends(n, code, slots, info)
+    _reach(n, code, slots, info, templates, uses, found, totals, backward, restricted)
+    if totals[T_ERROR]:
+        return
+    _group(n, code, slots, groups, members, specs, info, last_of_shape, totals, region_limit)
+    if backward:
+        _phases(code, slots, groups, members, info, uses, totals)
+    _memory_class(
+        code, slots, groups, members, specs, info, kernels, uses, missing, totals, backward, keep_all
+    )
+    _assign(n, code, slots, specs, big, totals)

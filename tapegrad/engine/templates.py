@@ -134,7 +134,7 @@ class TemplateStore:
         self.epoch = epoch
         self.known = np.zeros(48, np.int64)  # by 3 * signature + operand: 0 new, 1 known, -2 none
         self.uses = np.zeros(48, np.int64)
-        self.spans = np.full((48, 3), -1, np.int64)
+        self.spans = np.full((48, 4), -1, np.int64)
         self.code = np.zeros((64, COLUMNS), np.int64)
         self.slots = np.zeros((64, L.SLOT_COLUMNS), np.int64)
         self.members = np.arange(64)
@@ -188,7 +188,7 @@ class TemplateStore:
             row = table_rows[int(code[i, L.OP]) & OP_MASK]
             self.slots[base + i, L.TOUCHED] = wants_raw and (row.wants_raw or row.kind is Kind.MOVEMENT)
         self.consts[self.n_consts : self.n_consts + len(template.consts)] = template.consts
-        self.spans[index] = base, base + n, base + template.result
+        self.spans[index] = base, base + n, base + template.result, 0
         self.known[index], self.uses[index] = 1, template.uses
         self.n_rows += n
         self.n_consts += len(template.consts)

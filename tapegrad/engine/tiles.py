@@ -10,27 +10,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapegrad._jit import array, call5, call7, copy_bytes, fill_bytes, jit
+from tapegrad._jit import array, at, call5, call7, copy_bytes, fill_bytes, jit
 from tapegrad.engine.layout import (
-    ACTIVE, ADDR, ADJ, AREG, ARITY, DTYPE, GRAD, ITEMSIZE, NDIM, OP, OP_MASK, REVERSE, SHAPE, SINK, SIZE,
+    ACTIVE, ADDR, ADJ, AREG, ARITY, DTYPE, F_BUFFER, F_INFO, F_KERNELS, F_SCRATCH, F_SPECS, GRAD, ITEMSIZE, NDIM,
+    OP, OP_MASK, REVERSE, S_BACKWARD, S_FORWARD, S_LOADS, S_STORES, S_SUMS, S_ZEROS, SCRATCH, SHAPE, SINK, SIZE,
     SPEC, STORE, TOUCHED, TYPED_BY, USES, USES_OUT, USES_X, VREG, WANT, X,
 )  # fmt: skip
-from tapegrad.spec import MAX_DIMS
+from tapegrad.spec import DTYPES, MAX_DIMS
 
 __all__ = ["accumulate", "kernel_dtype", "reduce_into", "run_region"]
 
 TILE = 1024  # elements at most
 CACHE = 192 << 10  # bytes that the registers of a tile may take together
+N_DTYPES, WHICH = len(DTYPES), 5  # shape of the kernel table
 
 
 @jit
 def kernel_dtype(code, specs, info, i, op):
     """The dtype a kernel computes in: its first typed operand that is not a constant."""
-    for k in range(info[op, TYPED_BY], info[op, ARITY]):
-        o = code[i, X + k]
+    for k in range(info[8 * op + TYPED_BY], info[8 * op + ARITY]):
+        o = code[8 * i + X + k]
         if o >= 0:
-            return specs[code[o, SPEC], DTYPE]
-    return specs[code[i, SPEC], DTYPE]
+            return specs[32 * (code[8 * o + SPEC]) + DTYPE]
+    return specs[32 * (code[8 * i + SPEC]) + DTYPE]
 
 
 @jit
@@ -84,12 +86,12 @@ def splat(target, source, n, itemsize):
 @jit
 def _broadcast_strides(specs, small, large, strides):
     """Strides, in elements, of an array of shape ``small`` seen with shape ``large``."""
-    nd, ns = specs[large, NDIM], specs[small, NDIM]
+    nd, ns = specs[32 * large + NDIM], specs[32 * small + NDIM]
     step = 1
     for k in range(1, nd + 1):
         strides[nd - k] = 0
         if k <= ns:
-            length = specs[small, SHAPE + ns - k]
+            length = specs[32 * small + SHAPE + ns - k]
             if length != 1:
                 strides[nd - k] = step
             step *= length
@@ -101,15 +103,15 @@ def load_broadcast(target, source, itemsize, specs, small, large, start, n):
     strides = np.empty(MAX_DIMS, np.int64)
     index = np.empty(MAX_DIMS, np.int64)
     _broadcast_strides(specs, small, large, strides)
-    nd = specs[large, NDIM]
+    nd = specs[32 * large + NDIM]
     rest = start
     offset = 0
     for k in range(nd - 1, -1, -1):
-        length = specs[large, SHAPE + k]
+        length = specs[32 * large + SHAPE + k]
         index[k] = rest % length
         rest //= length
         offset += index[k] * strides[k]
-    last = specs[large, SHAPE + nd - 1]
+    last = specs[32 * large + SHAPE + nd - 1]
     done = 0
     while done < n:
         run = min(last - index[nd - 1], n - done)
@@ -121,7 +123,7 @@ def load_broadcast(target, source, itemsize, specs, small, large, start, n):
         offset += run * strides[nd - 1]
         index[nd - 1] += run
         k = nd - 1
-        while k > 0 and index[k] == specs[large, SHAPE + k]:
+        while k > 0 and index[k] == specs[32 * large + SHAPE + k]:
             offset += strides[k - 1] - index[k] * strides[k]
             index[k] = 0
             k -= 1
@@ -194,21 +196,21 @@ def reduce_into(target, source, dtype, specs, small, large, start, n):
     This is un-broadcasting, in the one place where it is done.
     """
     itemsize = 8 if dtype == 10 else 4
-    if specs[small, SIZE] == 1:
+    if specs[32 * small + SIZE] == 1:
         _add_one(target, _sum(source, n, dtype), dtype)
         return
     strides = np.empty(MAX_DIMS, np.int64)
     index = np.empty(MAX_DIMS, np.int64)
     _broadcast_strides(specs, small, large, strides)
-    nd = specs[large, NDIM]
+    nd = specs[32 * large + NDIM]
     rest = start
     offset = 0
     for k in range(nd - 1, -1, -1):
-        length = specs[large, SHAPE + k]
+        length = specs[32 * large + SHAPE + k]
         index[k] = rest % length
         rest //= length
         offset += index[k] * strides[k]
-    last = specs[large, SHAPE + nd - 1]
+    last = specs[32 * large + SHAPE + nd - 1]
     done = 0
     while done < n:
         run = min(last - index[nd - 1], n - done)
@@ -220,7 +222,7 @@ def reduce_into(target, source, dtype, specs, small, large, start, n):
         offset += run * strides[nd - 1]
         index[nd - 1] += run
         k = nd - 1
-        while k > 0 and index[k] == specs[large, SHAPE + k]:
+        while k > 0 and index[k] == specs[32 * large + SHAPE + k]:
             offset += strides[k - 1] - index[k] * strides[k]
             index[k] = 0
             k -= 1
@@ -230,299 +232,335 @@ def reduce_into(target, source, dtype, specs, small, large, start, n):
 @jit
 def accumulate(target, source, specs, small, large, dtype, touched):
     """``target += source`` (un-broadcast), or ``=`` if the target has not been written yet."""
-    nbytes = specs[small, SIZE] * specs[small, ITEMSIZE]
-    if specs[small, SIZE] == specs[large, SIZE]:
+    nbytes = specs[32 * small + SIZE] * specs[32 * small + ITEMSIZE]
+    if specs[32 * small + SIZE] == specs[32 * large + SIZE]:
         if touched:
-            _add(target, source, specs[small, SIZE], dtype)
+            _add(target, source, specs[32 * small + SIZE], dtype)
         else:
             copy_bytes(target, source, nbytes)
         return
     if not touched:
         fill_bytes(target, 0, nbytes)
-    total = specs[large, SIZE]
+    total = specs[32 * large + SIZE]
     start = 0
     while start < total:
         n = min(TILE, total - start)
-        reduce_into(target, source + start * specs[large, ITEMSIZE], dtype, specs, small, large, start, n)
+        reduce_into(target, source + start * specs[32 * large + ITEMSIZE], dtype, specs, small, large, start, n)
         start += n
 
 
 # Columns of the register file and of the programs.
 BASE, STEP = 0, 1
 FN, R_OUT, R_X, R_Y, R_Z, R_G, R_GX = 0, 1, 2, 3, 4, 5, 6
+DTYPE_OF, INSTRUCTION = 5, 6  # of a sink, in the forward program
+
+# Counters of a region that is being set up.
+N_REGS, NEXT_BUFFER, N_LOADS, N_STORES, N_ZEROS, N_FORWARD, N_BACKWARD, N_SUMS, LENGTH, TILE_SIZE, TILE_BYTES = range(11)
 
 
 @jit
-def _new_register(regs, counts, base, step):
-    r = counts[0]
-    counts[0] += 1
-    regs[r, BASE] = base
-    regs[r, STEP] = step
+def _new_register(regs, c, base, step):
+    r = c[N_REGS]
+    c[N_REGS] += 1
+    regs[2 * r + BASE] = base
+    regs[2 * r + STEP] = step
     return r
 
 
 @jit
-def _new_buffer(regs, counts, nbytes):
-    r = _new_register(regs, counts, counts[1], 0)
-    counts[1] += nbytes
+def _new_buffer(regs, c):
+    r = _new_register(regs, c, c[NEXT_BUFFER], 0)
+    c[NEXT_BUFFER] += c[TILE_BYTES]
     return r
 
 
 @jit
-def _operand(
-    code, slots, specs, consts, regs, counts, loads, i, k, tile, length, constant_dtype, tile_bytes,
-):  # fmt: skip
-    """The register of operand ``k`` of instruction ``i``; sets up what comes from outside."""
-    o = code[i, X + k]
+def _append(items, c, counter, first, second):
+    k = c[counter]
+    c[counter] += 1
+    items[2 * k] = first
+    items[2 * k + 1] = second
+
+
+@jit
+def _operand(code, slots, specs, consts, base, c, o, dtype):
+    """The register of operand ``o``; sets up what comes from outside the region."""
+    scratch = at(base)
     if o < 0:
-        r = _new_buffer(regs, counts, tile_bytes)
-        fill_constant(regs[r, BASE], min(tile, length), constant_dtype, consts[-o - 1])
+        r = _new_buffer(at(base), c)
+        fill_constant(scratch[2 * r + BASE], min(c[TILE_SIZE], c[LENGTH]), dtype, consts[-o - 1])
         return r
-    if slots[o, VREG] >= 0:
-        return slots[o, VREG]
-    itemsize = specs[code[o, SPEC], ITEMSIZE]
-    if specs[code[o, SPEC], SIZE] == length:
-        r = _new_register(regs, counts, code[o, ADDR], itemsize * tile)
+    if slots[16 * o + VREG] >= 0:
+        return slots[16 * o + VREG]
+    spec = code[8 * o + SPEC]
+    itemsize = specs[32 * spec + ITEMSIZE]
+    if specs[32 * spec + SIZE] == c[LENGTH]:
+        r = _new_register(at(base), c, code[8 * o + ADDR], itemsize * c[TILE_SIZE])
     else:
-        r = _new_buffer(regs, counts, tile_bytes)
-        if specs[code[o, SPEC], SIZE] == 1:
-            splat(regs[r, BASE], code[o, ADDR], min(tile, length), itemsize)
+        r = _new_buffer(at(base), c)
+        if specs[32 * spec + SIZE] == 1:
+            splat(scratch[2 * r + BASE], code[8 * o + ADDR], min(c[TILE_SIZE], c[LENGTH]), itemsize)
         else:
-            q = counts[2]
-            loads[q, 0] = r
-            loads[q, 1] = o
-            counts[2] += 1
-    slots[o, VREG] = r
+            _append(at(base + 8 * S_LOADS), c, N_LOADS, r, o)
+    slots[16 * o + VREG] = r
     return r
 
 
 @jit
-def run_region(
-    code, slots, specs, info, kernels, consts, members, start, stop, region_spec, phase, reverse, buffer,
-    regs, loads, stores, zeros, forward, backward, sums,
-):  # fmt: skip
+def _set_up_forward(code, slots, specs, info, kernels, consts, members, start, stop, phase, base, c):
+    """Turn the members wanted in ``phase`` into the forward program."""
+    program = at(base + 8 * S_FORWARD)
+    sums = array(base + 8 * S_SUMS, 0, np.float64)
+    for m in range(start, stop):
+        i = members[m]
+        if not slots[16 * i + WANT] & phase or code[8 * i + ADDR]:
+            continue
+        op = code[8 * i + OP] & OP_MASK
+        dtype = kernel_dtype(code, specs, info, i, op)
+        step = 8 * c[N_FORWARD]
+        c[N_FORWARD] += 1
+        for k in range(3):
+            program[step + R_X + k] = 0
+        for k in range(info[8 * op + ARITY]):
+            o = code[8 * i + X + k]
+            if o >= 0 and slots[16 * o + VREG] < 0 and not code[8 * o + ADDR]:
+                return -1
+            program[step + R_X + k] = _operand(code, slots, specs, consts, base, c, o, dtype)
+        if info[8 * op + SINK]:
+            s = c[N_SUMS]
+            c[N_SUMS] += 1
+            sums[2 * s] = 0.0
+            sums[2 * s + 1] = 0.0
+            program[step + FN] = 0
+            program[step + R_OUT] = s
+            program[step + DTYPE_OF] = dtype
+            program[step + INSTRUCTION] = i
+            continue
+        if slots[16 * i + STORE]:
+            itemsize = specs[32 * code[8 * i + SPEC] + ITEMSIZE]
+            r = _new_register(at(base), c, slots[16 * i + STORE], itemsize * c[TILE_SIZE])
+        else:
+            r = _new_buffer(at(base), c)
+        slots[16 * i + VREG] = r
+        program[step + FN] = kernels[(op * N_DTYPES + dtype) * WHICH]
+        program[step + R_OUT] = r
+    return 0
+
+
+@jit
+def _cotangent(code, slots, specs, base, c, i):
+    """The register that accumulates slot ``i``'s cotangent within the region."""
+    if slots[16 * i + AREG] >= 0:
+        return slots[16 * i + AREG]
+    spec = code[8 * i + SPEC]
+    size, itemsize = specs[32 * spec + SIZE], specs[32 * spec + ITEMSIZE]
+    zeros = at(base + 8 * S_ZEROS)
+    memory = slots[16 * i + ADJ]
+    if memory and size == c[LENGTH]:
+        r = _new_register(at(base), c, memory, itemsize * c[TILE_SIZE])
+        if not slots[16 * i + TOUCHED]:
+            _append(zeros, c, N_ZEROS, r, itemsize)
+            slots[16 * i + TOUCHED] = 1
+    else:
+        r = _new_buffer(at(base), c)
+        _append(zeros, c, N_ZEROS, r, itemsize)
+        if memory:
+            _append(at(base + 8 * S_STORES), c, N_STORES, r, i)
+            if not slots[16 * i + TOUCHED]:
+                fill_bytes(memory, 0, size * itemsize)
+                slots[16 * i + TOUCHED] = 1
+    slots[16 * i + AREG] = r
+    return r
+
+
+@jit
+def _set_up_reverse(code, slots, specs, info, kernels, consts, members, start, stop, base, c):
+    """Turn the members that run in reverse into the reverse program."""
+    scratch = at(base)
+    program = at(base + 8 * S_BACKWARD)
+    for m in range(stop - 1, start - 1, -1):
+        i = members[m]
+        if not slots[16 * i + REVERSE]:
+            continue
+        op = code[8 * i + OP] & OP_MASK
+        sink = info[8 * op + SINK] != 0
+        dtype = kernel_dtype(code, specs, info, i, op)
+        if sink:
+            if not slots[16 * i + TOUCHED]:
+                continue
+            g = _new_buffer(at(base), c)
+            itemsize = specs[32 * code[8 * i + SPEC] + ITEMSIZE]
+            splat(scratch[2 * g + BASE], slots[16 * i + ADJ], min(c[TILE_SIZE], c[LENGTH]), itemsize)
+        else:
+            g = _cotangent(code, slots, specs, base, c, i)
+        for k in range(info[8 * op + ARITY]):
+            o = code[8 * i + X + k]
+            if o < 0 or not slots[16 * o + ACTIVE] or not code[8 * o + OP] & GRAD:
+                continue
+            reads = 0 if sink else info[8 * op + USES + k]
+            if reads < 0:
+                continue
+            step = 8 * c[N_BACKWARD]
+            c[N_BACKWARD] += 1
+            for j in range(R_OUT, R_Z + 1):
+                program[step + j] = 0
+            program[step + R_G] = g
+            program[step + R_GX] = _cotangent(code, slots, specs, base, c, o)
+            if sink:
+                program[step + FN] = 0
+                program[step + R_OUT] = dtype
+                continue
+            program[step + FN] = kernels[(op * N_DTYPES + dtype) * WHICH + 1 + k]
+            if reads & USES_OUT:
+                if slots[16 * i + VREG] < 0:
+                    if not code[8 * i + ADDR]:
+                        return -2
+                    itemsize = specs[32 * code[8 * i + SPEC] + ITEMSIZE]
+                    slots[16 * i + VREG] = _new_register(
+                        at(base), c, code[8 * i + ADDR], itemsize * c[TILE_SIZE]
+                    )
+                program[step + R_OUT] = slots[16 * i + VREG]
+            for j in range(info[8 * op + ARITY]):
+                if reads & (USES_X << j):
+                    p = code[8 * i + X + j]
+                    if p >= 0 and slots[16 * p + VREG] < 0 and not code[8 * p + ADDR]:
+                        return -3
+                    program[step + R_X + j] = _operand(code, slots, specs, consts, base, c, p, dtype)
+    return 0
+
+
+@jit
+def _run_tiles(code, slots, specs, region_spec, base, c):
+    """Run both programs, tile by tile."""
+    scratch = at(base)
+    loads = at(base + 8 * S_LOADS)
+    stores = at(base + 8 * S_STORES)
+    zeros = at(base + 8 * S_ZEROS)
+    forward = at(base + 8 * S_FORWARD)
+    backward = at(base + 8 * S_BACKWARD)
+    sums = array(base + 8 * S_SUMS, 0, np.float64)
+    length, tile = c[LENGTH], c[TILE_SIZE]
+    t = 0
+    start = 0
+    while start < length:
+        n = min(tile, length - start)
+        for q in range(c[N_LOADS]):
+            o = loads[2 * q + 1]
+            spec = code[8 * o + SPEC]
+            load_broadcast(
+                scratch[2 * loads[2 * q]], code[8 * o + ADDR], specs[32 * spec + ITEMSIZE], specs, spec,
+                region_spec, start, n,
+            )  # fmt: skip
+        for p in range(c[N_FORWARD]):
+            step = 8 * p
+            r = 2 * forward[step + R_X]
+            x = scratch[r] + t * scratch[r + 1]
+            fn = forward[step + FN]
+            if fn == 0:
+                # Two-sum over tiles keeps the total as accurate as a pairwise sum.
+                s = 2 * forward[step + R_OUT]
+                value = _sum(x, n, forward[step + DTYPE_OF])
+                old = sums[s]
+                new = old + value
+                carry = new - old
+                if np.isfinite(new):
+                    sums[s + 1] += (old - (new - carry)) + (value - carry)
+                sums[s] = new
+                continue
+            r = 2 * forward[step + R_OUT]
+            out = scratch[r] + t * scratch[r + 1]
+            r = 2 * forward[step + R_Y]
+            y = scratch[r] + t * scratch[r + 1]
+            r = 2 * forward[step + R_Z]
+            z = scratch[r] + t * scratch[r + 1]
+            call5(fn, n, out, x, y, z)
+        for q in range(c[N_ZEROS]):
+            r = 2 * zeros[2 * q]
+            fill_bytes(scratch[r] + t * scratch[r + 1], 0, n * zeros[2 * q + 1])
+        for p in range(c[N_BACKWARD]):
+            step = 8 * p
+            r = 2 * backward[step + R_GX]
+            gx = scratch[r] + t * scratch[r + 1]
+            r = 2 * backward[step + R_G]
+            g = scratch[r] + t * scratch[r + 1]
+            fn = backward[step + FN]
+            if fn == 0:
+                _add(gx, g, n, backward[step + R_OUT])
+                continue
+            r = 2 * backward[step + R_OUT]
+            out = scratch[r] + t * scratch[r + 1]
+            r = 2 * backward[step + R_X]
+            x = scratch[r] + t * scratch[r + 1]
+            r = 2 * backward[step + R_Y]
+            y = scratch[r] + t * scratch[r + 1]
+            r = 2 * backward[step + R_Z]
+            z = scratch[r] + t * scratch[r + 1]
+            call7(fn, n, gx, g, out, x, y, z)
+        for q in range(c[N_STORES]):
+            o = stores[2 * q + 1]
+            spec = code[8 * o + SPEC]
+            reduce_into(
+                slots[16 * o + ADJ], scratch[2 * stores[2 * q]], specs[32 * spec + DTYPE], specs, spec,
+                region_spec, start, n,
+            )  # fmt: skip
+        start += n
+        t += 1
+    for p in range(c[N_FORWARD]):
+        if forward[8 * p + FN] == 0:
+            i = forward[8 * p + INSTRUCTION]
+            s = 2 * forward[8 * p + R_OUT]
+            dtype = specs[32 * code[8 * i + SPEC] + DTYPE]
+            fill_constant(slots[16 * i + STORE], 1, dtype, sums[s] + sums[s + 1])
+
+
+@jit
+def run_region(frame, code, slots, consts, members, start, stop, region_spec, phase, reverse):
     """Run a region's members that are wanted in ``phase``; with ``reverse`` also its reverse.
 
     Parameters
     ----------
-    code, slots, specs, info, kernels, consts : arrays
-        The tape, the run's scratch, and the tables (see ``layout``).
-    members : array
-        Instruction numbers; ``members[start:stop]`` are the region's.
+    frame : pointer
+        The run's frame (see ``layout``).
+    code, slots, consts, members : pointers
+        The tape's or a template's instructions, scratch and constants; ``members[start:stop]`` are the
+        region's instructions.
     region_spec : int
         A spec of the region's shape.
-    buffer : int
-        Address of ``CACHE`` bytes plus a margin, 64-byte aligned.
-    regs, loads, stores, zeros, forward, backward, sums : arrays
-        Scratch, sized for ``REGION_LIMIT`` instructions.
 
     Returns
     -------
     int
-        0, or a negative number if an operand is missing.
+        0, or a negative number if a value that should be in memory is not (a planning error).
     """
-    length = specs[region_spec, SIZE]
-    counts = np.zeros(4, np.int64)
-    counts[1] = buffer
-    _new_register(regs, counts, 0, 0)  # register 0: operands a kernel does not have
-    bound = 4 * (stop - start) + 2
-    tile = min(TILE, CACHE // (8 * bound) & -16)
-    tile = max(tile, 16)
-    if length < tile:
-        tile = length
-    tile_bytes = (tile * 8 + 63) & -64
-    n_loads = 0
-    n_forward = 0
-    n_backward = 0
-    n_zeros = 0
-    n_stores = 0
-    n_sums = 0
-
-    for m in range(start, stop):
-        i = members[m]
-        if not (slots[i, WANT] & phase) or code[i, ADDR]:
-            continue
-        op = code[i, OP] & OP_MASK
-        dtype = kernel_dtype(code, specs, info, i, op)
-        arity = info[op, ARITY]
-        for k in range(arity):
-            o = code[i, X + k]
-            if o >= 0 and slots[o, VREG] < 0 and code[o, ADDR] == 0:
-                return -1
-            forward[n_forward, R_X + k] = _operand(
-                code, slots, specs, consts, regs, counts, loads, i, k, tile, length, dtype, tile_bytes,
-            )  # fmt: skip
-        for k in range(arity, 3):
-            forward[n_forward, R_X + k] = 0
-        if info[op, SINK]:
-            forward[n_forward, FN] = 0
-            forward[n_forward, R_OUT] = n_sums
-            sums[n_sums, 0] = 0.0
-            sums[n_sums, 1] = 0.0
-            forward[n_forward, 5] = dtype
-            forward[n_forward, 6] = i
-            n_sums += 1
-        else:
-            forward[n_forward, FN] = kernels[op, dtype, 0]
-            if slots[i, STORE]:
-                itemsize = specs[code[i, SPEC], ITEMSIZE]
-                r = _new_register(regs, counts, slots[i, STORE], itemsize * tile)
-            else:
-                r = _new_buffer(regs, counts, tile_bytes)
-            slots[i, VREG] = r
-            forward[n_forward, R_OUT] = r
-        n_forward += 1
-
-    if reverse:
-        # Cotangent registers of what the region's reverse run reads and writes.
-        for m in range(stop - 1, start - 1, -1):
-            i = members[m]
-            if not slots[i, REVERSE]:
-                continue
-            op = code[i, OP] & OP_MASK
-            sink = info[op, SINK] != 0
-            itemsize = specs[code[i, SPEC], ITEMSIZE]
-            dtype = kernel_dtype(code, specs, info, i, op)
-            if slots[i, AREG] < 0:
-                if slots[i, ADJ] and not sink:
-                    r = _new_register(regs, counts, slots[i, ADJ], itemsize * tile)
-                    if not slots[i, TOUCHED]:
-                        zeros[n_zeros, 0] = r
-                        zeros[n_zeros, 1] = itemsize
-                        n_zeros += 1
-                        slots[i, TOUCHED] = 1
-                else:
-                    r = _new_buffer(regs, counts, tile_bytes)
-                    if sink and slots[i, TOUCHED]:
-                        splat(regs[r, BASE], slots[i, ADJ], min(tile, length), itemsize)
-                    else:
-                        zeros[n_zeros, 0] = r
-                        zeros[n_zeros, 1] = itemsize
-                        n_zeros += 1
-                slots[i, AREG] = r
-            for k in range(info[op, ARITY]):
-                o = code[i, X + k]
-                if o < 0 or not slots[o, ACTIVE] or not code[o, OP] & GRAD:
-                    continue
-                uses = 0 if sink else info[op, USES + k]
-                if uses < 0:
-                    continue
-                if slots[o, AREG] < 0:
-                    o_size = specs[code[o, SPEC], SIZE]
-                    o_item = specs[code[o, SPEC], ITEMSIZE]
-                    if slots[o, ADJ] and o_size == length:
-                        r = _new_register(regs, counts, slots[o, ADJ], o_item * tile)
-                        if not slots[o, TOUCHED]:
-                            zeros[n_zeros, 0] = r
-                            zeros[n_zeros, 1] = o_item
-                            n_zeros += 1
-                            slots[o, TOUCHED] = 1
-                    else:
-                        r = _new_buffer(regs, counts, tile_bytes)
-                        zeros[n_zeros, 0] = r
-                        zeros[n_zeros, 1] = o_item
-                        n_zeros += 1
-                        if slots[o, ADJ]:
-                            stores[n_stores, 0] = r
-                            stores[n_stores, 1] = o
-                            n_stores += 1
-                            if not slots[o, TOUCHED]:
-                                fill_bytes(slots[o, ADJ], 0, o_size * o_item)
-                                slots[o, TOUCHED] = 1
-                    slots[o, AREG] = r
-                step = backward[n_backward]
-                step[R_G] = slots[i, AREG]
-                step[R_GX] = slots[o, AREG]
-                step[R_OUT] = step[R_X] = step[R_Y] = step[R_Z] = 0
-                if sink:
-                    step[FN] = 0
-                    step[R_OUT] = dtype
-                else:
-                    step[FN] = kernels[op, dtype, 1 + k]
-                    if uses & USES_OUT:
-                        if slots[i, VREG] < 0:
-                            if not code[i, ADDR]:
-                                return -2
-                            slots[i, VREG] = _new_register(regs, counts, code[i, ADDR], itemsize * tile)
-                        step[R_OUT] = slots[i, VREG]
-                    for j in range(info[op, ARITY]):
-                        if uses & (USES_X << j):
-                            p = code[i, X + j]
-                            if p >= 0 and slots[p, VREG] < 0 and code[p, ADDR] == 0:
-                                return -3
-                            step[R_X + j] = _operand(
-                                code, slots, specs, consts, regs, counts, loads, i, j, tile, length, dtype,
-                                tile_bytes,
-                            )  # fmt: skip
-                n_backward += 1
-    n_loads = counts[2]
-
-    n_tiles = (length + tile - 1) // tile if length > 0 else 0
-    for t in range(n_tiles):
-        n = min(tile, length - t * tile)
-        for q in range(n_loads):
-            o = loads[q, 1]
-            load_broadcast(
-                regs[loads[q, 0], BASE], code[o, ADDR], specs[code[o, SPEC], ITEMSIZE], specs, code[o, SPEC],
-                region_spec, t * tile, n,
-            )  # fmt: skip
-        for p in range(n_forward):
-            step = forward[p]
-            x = regs[step[R_X], BASE] + t * regs[step[R_X], STEP]
-            if step[FN] == 0:
-                # two-sum over tiles keeps the total as accurate as a pairwise sum
-                s = step[R_OUT]
-                value = _sum(x, n, step[5])
-                old = sums[s, 0]
-                new = old + value
-                carry = new - old
-                if np.isfinite(new):
-                    sums[s, 1] += (old - (new - carry)) + (value - carry)
-                sums[s, 0] = new
-                continue
-            out = regs[step[R_OUT], BASE] + t * regs[step[R_OUT], STEP]
-            y = regs[step[R_Y], BASE] + t * regs[step[R_Y], STEP]
-            z = regs[step[R_Z], BASE] + t * regs[step[R_Z], STEP]
-            call5(step[FN], n, out, x, y, z)
-        for q in range(n_zeros):
-            r = zeros[q, 0]
-            fill_bytes(regs[r, BASE] + t * regs[r, STEP], 0, n * zeros[q, 1])
-        for p in range(n_backward):
-            step = backward[p]
-            gx = regs[step[R_GX], BASE] + t * regs[step[R_GX], STEP]
-            g = regs[step[R_G], BASE] + t * regs[step[R_G], STEP]
-            if step[FN] == 0:
-                _add(gx, g, n, step[R_OUT])
-                continue
-            out = regs[step[R_OUT], BASE] + t * regs[step[R_OUT], STEP]
-            x = regs[step[R_X], BASE] + t * regs[step[R_X], STEP]
-            y = regs[step[R_Y], BASE] + t * regs[step[R_Y], STEP]
-            z = regs[step[R_Z], BASE] + t * regs[step[R_Z], STEP]
-            call7(step[FN], n, gx, g, out, x, y, z)
-        for q in range(n_stores):
-            o = stores[q, 1]
-            reduce_into(
-                slots[o, ADJ], regs[stores[q, 0], BASE], specs[code[o, SPEC], DTYPE], specs, code[o, SPEC],
-                region_spec, t * tile, n,
-            )  # fmt: skip
-
-    for p in range(n_forward):
-        if forward[p, FN] == 0:
-            i = forward[p, 6]
-            s = forward[p, R_OUT]
-            fill_constant(slots[i, STORE], 1, specs[code[i, SPEC], DTYPE], sums[s, 0] + sums[s, 1])
-
+    specs, info, kernels = at(frame[F_SPECS]), at(frame[F_INFO]), at(frame[F_KERNELS])
+    base = frame[F_SCRATCH]
+    c = at(base + 8 * SCRATCH)
+    for k in range(N_SUMS + 1):
+        c[k] = 0
+    length = specs[32 * region_spec + SIZE]
+    tile = min(TILE, CACHE // (32 * (stop - start) + 32) & -16)
+    tile = min(max(tile, 32), max(length, 1))
+    c[LENGTH], c[TILE_SIZE] = length, tile
+    c[TILE_BYTES] = (tile * 8 + 63) & -64
+    c[NEXT_BUFFER] = frame[F_BUFFER]
+    _new_register(at(base), c, 0, 0)  # register 0: operands that a kernel does not have
+    status = _set_up_forward(
+        code, slots, specs, info, kernels, consts, members, start, stop, phase, base, c
+    )
+    if reverse and status == 0:
+        status = _set_up_reverse(
+            code, slots, specs, info, kernels, consts, members, start, stop, base, c
+        )
+    if status == 0:
+        _run_tiles(code, slots, specs, region_spec, base, c)
     # Leave the registers clean, and note what is in memory now.
     for m in range(start, stop):
         i = members[m]
-        op = code[i, OP] & OP_MASK
-        slots[i, VREG] = -1
-        slots[i, AREG] = -1
-        if slots[i, WANT] & phase and code[i, ADDR] == 0 and slots[i, STORE]:
-            code[i, ADDR] = slots[i, STORE]
-        for k in range(info[op, ARITY]):
-            o = code[i, X + k]
+        slots[16 * i + VREG] = slots[16 * i + AREG] = -1
+        if slots[16 * i + WANT] & phase and slots[16 * i + STORE]:
+            code[8 * i + ADDR] = slots[16 * i + STORE]
+        for k in range(info[8 * (code[8 * i + OP] & OP_MASK) + ARITY]):
+            o = code[8 * i + X + k]
             if o >= 0:
-                slots[o, VREG] = -1
-                slots[o, AREG] = -1
-    return 0
+                slots[16 * o + VREG] = slots[16 * o + AREG] = -1
+    return status

@@ -2,150 +2,179 @@
 
 from __future__ import annotations
 
-from tapegrad._jit import jit
+from tapegrad._jit import at, jit, words
 from tapegrad.engine.layout import (
-    ADDR, ADJ, ADJ_CLASS, AREG, ARITY, CLASS, DTYPE, GRAD, KIND, KIND_ELEMENTWISE, KIND_INPUT, OP,
-    OP_MASK, REVERSE, ROLE, ROLE_HELD, ROLE_TARGET, RULES, SIZE, SLOT_COLUMNS, SMALL_HELD, SMALL_SAVED,
-    SPEC, STATE, STORE, TOUCHED, VREG, X,
+    ADDR, ADJ, ADJ_CLASS, AREG, ARITY, CLASS, DTYPE, F_CODE, F_FOUND, F_SLOTS, F_SPECS, GRAD, KIND,
+    KIND_ELEMENTWISE, KIND_INPUT, OP, OP_MASK, REVERSE, ROLE, ROLE_HELD, ROLE_TARGET, RULES, SIG, SIZE,
+    SLOT_COLUMNS, SMALL_HELD, SMALL_SAVED, SPEC, STATE, STORE, TOUCHED, VREG, WANT, X,
 )  # fmt: skip
 from tapegrad.engine.tiles import accumulate, fill_constant
 from tapegrad.tape import FREED
 
-__all__ = ["begin", "collect_gradients", "collect_held", "drop_saved", "mark", "place", "renumber", "seed"]
+__all__ = [
+    "begin", "collect_gradients", "collect_held", "forget_values", "free_graph", "mark", "place",
+    "renumber", "saves_for_others", "seed",
+]  # fmt: skip
 
 
 @jit
-def begin(n, start, code, slots, counts, unheld, found):
+def begin(frame_array, n, start, counts, unheld):
     """Clear the scratch; note which pending slots are held; list inputs that have no address yet."""
+    frame = words(frame_array)
+    code, slots, found = at(frame[F_CODE]), at(frame[F_SLOTS]), at(frame[F_FOUND])
     inputs = 0
+    for k in range(SLOT_COLUMNS * n):
+        slots[k] = 0
     for i in range(n):
-        for c in range(SLOT_COLUMNS):
-            slots[i, c] = 0
-        slots[i, VREG] = -1
-        slots[i, AREG] = -1
+        slots[16 * i + VREG] = slots[16 * i + AREG] = -1
     for i in range(start, n):
-        if code[i, OP] & OP_MASK == KIND_INPUT:
+        if code[8 * i + OP] & OP_MASK == KIND_INPUT:
             found[inputs] = i
             inputs += 1
         elif counts[i - start] > unheld:
-            slots[i, ROLE] = ROLE_HELD
+            slots[16 * i + ROLE] = ROLE_HELD
     return inputs
 
 
 @jit
-def place(n, slots, held, saved, grads, cotangents):
+def place(frame_array, n, held, saved, grads, cotangents):
     """Turn offsets into addresses, once memory has been allocated."""
+    slots = at(words(frame_array)[F_SLOTS])
     for i in range(n):
-        c = slots[i, CLASS]
+        c = slots[16 * i + CLASS]
         if c == SMALL_HELD:
-            slots[i, STORE] += held
+            slots[16 * i + STORE] += held
         elif c == SMALL_SAVED:
-            slots[i, STORE] += saved
-        a = slots[i, ADJ_CLASS]
+            slots[16 * i + STORE] += saved
+        a = slots[16 * i + ADJ_CLASS]
         if a == SMALL_HELD:
-            slots[i, ADJ] += grads
+            slots[16 * i + ADJ] += grads
         elif a == SMALL_SAVED:
-            slots[i, ADJ] += cotangents
+            slots[16 * i + ADJ] += cotangents
 
 
 @jit
-def seed(slot, code, slots, specs, source):
-    """Start the cotangent of a root: ones, or the array at ``source``; roots may repeat."""
-    spec = code[slot, SPEC]
+def seed(frame_array, slot, source):
+    """Start the cotangent of a root: one, or the array at ``source``; roots may repeat."""
+    frame = words(frame_array)
+    code, slots, specs = at(frame[F_CODE]), at(frame[F_SLOTS]), at(frame[F_SPECS])
+    spec = code[8 * slot + SPEC]
+    dtype = specs[32 * spec + DTYPE]
     if source == 0:
-        one = 1.0
-        if slots[slot, TOUCHED]:
-            one = 2.0  # a scalar root given twice
-        fill_constant(slots[slot, ADJ], specs[spec, SIZE], specs[spec, DTYPE], one)
+        slots[16 * slot + TOUCHED] += 1
+        fill_constant(slots[16 * slot + ADJ], specs[32 * spec + SIZE], dtype, float(slots[16 * slot + TOUCHED]))
     else:
-        accumulate(slots[slot, ADJ], source, specs, spec, spec, specs[spec, DTYPE], slots[slot, TOUCHED])
-    slots[slot, TOUCHED] = 1
+        accumulate(slots[16 * slot + ADJ], source, specs, spec, spec, dtype, slots[16 * slot + TOUCHED])
+        slots[16 * slot + TOUCHED] = 1
 
 
 @jit
-def collect_held(n, start, slots, found):
+def collect_held(frame_array, n, start):
     """List the slots whose values this run has written for their tensors."""
+    frame = words(frame_array)
+    slots, found = at(frame[F_SLOTS]), at(frame[F_FOUND])
     k = 0
     for i in range(start, n):
-        if slots[i, ROLE] & ROLE_HELD:
+        if slots[16 * i + ROLE] & ROLE_HELD:
             found[k] = i
             k += 1
     return k
 
 
 @jit
-def collect_gradients(n, slots, found):
+def collect_gradients(frame_array, n):
     """List the slots whose gradients are to be delivered."""
+    frame = words(frame_array)
+    slots, found = at(frame[F_SLOTS]), at(frame[F_FOUND])
     k = 0
     for i in range(n):
-        if slots[i, TOUCHED] and (slots[i, ROLE] & ROLE_TARGET or not slots[i, REVERSE]):
+        if slots[16 * i + TOUCHED] and (slots[16 * i + ROLE] & ROLE_TARGET or not slots[16 * i + REVERSE]):
             found[k] = i
             k += 1
     return k
 
 
 @jit
-def drop_saved(n, code, slots, everything, free, found):
-    """Forget addresses of memory that is about to go; list large buffers no longer needed.
+def saves_for_others(frame_array, n, start, backward):
+    """Whether this run computed values for a graph that it did not run in reverse."""
+    frame = words(frame_array)
+    code, slots = at(frame[F_CODE]), at(frame[F_SLOTS])
+    for i in range(start, n):
+        if code[8 * i + OP] & GRAD and not (backward and slots[16 * i + REVERSE]):
+            if slots[16 * i + WANT]:
+                return True
+    return False
 
-    ``everything``: the run failed, or nothing it saved is needed by a later backward.  ``free``: a
-    backward pass without ``retain_graph`` is done, what its instructions saved is released.
-    """
+
+@jit
+def forget_values(frame_array, n, failed):
+    """Clear the addresses of values whose memory is about to go: all that nobody holds, or, of a run
+    that failed, everything it computed."""
+    frame = words(frame_array)
+    code, slots = at(frame[F_CODE]), at(frame[F_SLOTS])
+    for i in range(n):
+        if slots[16 * i + CLASS] and (failed or not slots[16 * i + ROLE] & ROLE_HELD):
+            code[8 * i + ADDR] = 0
+
+
+@jit
+def free_graph(frame_array, n):
+    """Mark instructions that ran in reverse as freed; list those whose values an earlier run stored."""
+    frame = words(frame_array)
+    code, slots, found = at(frame[F_CODE]), at(frame[F_SLOTS]), at(frame[F_FOUND])
     k = 0
     for i in range(n):
-        c = slots[i, CLASS]
-        held = slots[i, ROLE] & ROLE_HELD
-        if everything and c and (c != SMALL_HELD and not held or free < 0):
-            code[i, ADDR] = 0
-        if free > 0 and slots[i, REVERSE]:
-            code[i, STATE] |= FREED
-            if c == 0 and code[i, ADDR]:
+        if slots[16 * i + REVERSE]:
+            code[8 * i + STATE] |= FREED
+            if not slots[16 * i + CLASS] and code[8 * i + ADDR]:
                 found[k] = i
                 k += 1
     return k
 
 
 @jit
-def mark(n, code, info, live):
+def mark(n, code_array, info_array, live):
     """Extend ``live`` (tensors somebody holds) to all they depend on; returns how many."""
+    code, info = words(code_array), words(info_array)
     count = 0
     for i in range(n - 1, -1, -1):
         if not live[i]:
             continue
         count += 1
-        op = code[i, OP] & OP_MASK
-        if code[i, ADDR] and not (code[i, OP] & GRAD and info[op, RULES]):
-            # a value without history: from now on an input
-            code[i, OP] = KIND_INPUT | (code[i, OP] & GRAD)
+        op = code[8 * i + OP] & OP_MASK
+        if code[8 * i + ADDR] and not (code[8 * i + OP] & GRAD and info[8 * op + RULES]):
+            # A value without history: from now on an input.
+            code[8 * i + OP] = KIND_INPUT | (code[8 * i + OP] & GRAD)
             continue
-        for k in range(info[op, ARITY]):
-            o = code[i, X + k]
+        for k in range(info[8 * op + ARITY]):
+            o = code[8 * i + X + k]
             if o >= 0:
                 live[o] = 1
     return count
 
 
 @jit
-def renumber(n, code, info, live, new, target, consts, new_consts, used_signatures):
-    """Copy live instructions to ``target`` with new slot numbers; returns the number of constants."""
+def renumber(n, code_array, info_array, live, new, target_array, consts, new_consts, used_signatures):
+    """Copy live instructions to the target with new slot numbers; returns the number of constants."""
+    code, info, target = words(code_array), words(info_array), words(target_array)
     m = 0
     n_consts = 0
     for i in range(n):
         if not live[i]:
             continue
         new[i] = m
-        op = code[i, OP] & OP_MASK
-        for c in range(code.shape[1]):
-            target[m, c] = code[i, c]
-        for k in range(info[op, ARITY]):
-            o = code[i, X + k]
+        op = code[8 * i + OP] & OP_MASK
+        for c in range(8):
+            target[8 * m + c] = code[8 * i + c]
+        for k in range(info[8 * op + ARITY]):
+            o = code[8 * i + X + k]
             if o >= 0:
-                target[m, X + k] = new[o]
+                target[8 * m + X + k] = new[o]
             else:
                 new_consts[n_consts] = consts[-o - 1]
                 n_consts += 1
-                target[m, X + k] = -n_consts
-        if info[op, KIND] > KIND_ELEMENTWISE:
-            used_signatures[code[i, 5]] = 1
+                target[8 * m + X + k] = -n_consts
+        if info[8 * op + KIND] > KIND_ELEMENTWISE:
+            used_signatures[code[8 * i + SIG]] = 1
         m += 1
     return n_consts

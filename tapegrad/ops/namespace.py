@@ -29,7 +29,8 @@ for _module in pkgutil.iter_modules(tapegrad.ops.__path__):
     if _module.name != "namespace":
         importlib.import_module(f"tapegrad.ops.{_module.name}")
 
-from tapegrad.ops import creation, index  # noqa: E402  (after the modules that register rows)
+from tapegrad.ops import creation  # noqa: E402  (after the modules that register rows)
+from tapegrad.ops.index import getitem, setitem  # noqa: E402
 
 exports: dict[str, Any] = {"Tensor": Tensor}
 
@@ -153,8 +154,8 @@ def _attach_all() -> None:
         _attach(name, methods.cast_method(name, dtype))
     for name, getter in methods.PROPERTIES.items():
         _attach(name, property(getter, doc=getter.__doc__))
-    _attach("__getitem__", index.getitem)
-    _attach("__setitem__", index.setitem)
+    _attach("__getitem__", getitem)
+    _attach("__setitem__", setitem)
     _attach("__array_ufunc__", array_ufunc)
     _attach("__array_function__", array_function)
 

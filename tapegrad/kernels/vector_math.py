@@ -1,0 +1,341 @@
+"""Elementary functions without branches, so that LLVM turns a loop over them into SIMD code.
+
+All compute in float64, float32 operands included (the store rounds).  Selections ``a if c else b`` act
+on values that exist already, integers and floats meet by their bits, and nothing is called that LLVM
+would have to call as well.  Polynomials are minimax fits, computed for these intervals with 40 digits.
+Within 2 ulp everywhere (`tests/kernels/test_vector_math.py` measures it); special values are exact.
+
+The multiply-adds are not fused: results must not depend on the machine.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tapegrad.kernels.memory import bits_to_f64, f64_to_bits
+
+MAGIC = 6755399441055744.0  # 1.5 * 2**52: added, it leaves the nearest integer in the low bits
+TWO52 = 4503599627370496.0
+INV_LN2 = 1.4426950408889634
+LN2_HI, LN2_LO = 0.6931471803691238, 1.9082149292705877e-10  # 32 bits, and the rest
+TWO_OVER_PI = 0.6366197723675814
+# pi / 2 in pieces of 33 bits, whose products with integers below 2**20 are exact
+PIO2_1, PIO2_2 = 1.5707963267341256, 6.077100506303966e-11
+PIO2_3, PIO2_4 = 2.0222662487111665e-21, 8.4784276603689e-32
+NEAR = 1e6  # sin_near and its like reduce arguments up to here
+SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
+ONE_BITS = 0x3FF0000000000000
+FRACTION = 0x000FFFFFFFFFFFFF
+UPPER = -(1 << 27)  # masks a float64 to 26 bits, whose square is exact
+INF, NAN = math.inf, math.nan
+LARGEST = 1.7976931348623157e308  # not INF: LLVM would test that with integers, which is slower
+
+# --- exponentials ---------------------------------------------------------------------------------
+
+
+def _exp_tail(r):
+    """``exp(r) - 1 - r`` for ``abs(r) <= log(2) / 2``."""
+    z = r * r
+    y = z * z
+    a = (0.5 + r * 0.16666666666666685) + z * (0.04166666666666673 + r * 0.008333333333316621)
+    b = (0.0013888888888858183 + r * 0.00019841269897356907) + z * (
+        2.4801587374223816e-05 + r * 2.755723393199656e-06
+    )
+    c = (2.755723297166814e-07 + r * 2.5112348213072172e-08) + z * 2.092705633378101e-09
+    return z * (a + y * (b + y * c))
+
+
+def _scale(p, k):
+    """``p * 2**k`` for an integer ``k``, in two steps that over- and underflow as one."""
+    t = k * 0.5 + MAGIC
+    u = (k - (t - MAGIC)) + MAGIC
+    return p * bits_to_f64((f64_to_bits(t) + 1023) << 52) * bits_to_f64((f64_to_bits(u) + 1023) << 52)
+
+
+def _clamp(x, low, high):
+    v = low if x < low else x
+    return high if v > high else v
+
+
+def exp(x):
+    v = _clamp(np.float64(x), -800.0, 800.0)
+    k = (v * INV_LN2 + MAGIC) - MAGIC
+    r = (v - k * LN2_HI) - k * LN2_LO
+    return _scale(1.0 + (r + _exp_tail(r)), k)
+
+
+def exp2(x):
+    v = _clamp(np.float64(x), -1200.0, 1200.0)
+    k = (v + MAGIC) - MAGIC
+    r = (v - k) * (LN2_HI + LN2_LO)
+    return _scale(1.0 + (r + _exp_tail(r)), k)
+
+
+def _expm1_parts(x):
+    """``p, q, k`` with ``expm1(x) = (p + q) * 2**k``, for ``-45 < x < 800``."""
+    k = (x * INV_LN2 + MAGIC) - MAGIC
+    high, low = x - k * LN2_HI, k * LN2_LO
+    r = high - low
+    p = r + (_exp_tail(r) + ((high - r) - low))
+    j = 60.0 if k > 60.0 else k
+    return p, 1.0 - bits_to_f64((f64_to_bits(MAGIC - j) + 1023) << 52), k
+
+
+def expm1(x):
+    x = np.float64(x)
+    p, q, k = _expm1_parts(_clamp(x, -45.0, 800.0))
+    out = _scale(p + q, k)
+    return x if np.fabs(x) < 1e-17 else out
+
+
+def sigmoid(x):
+    x = np.float64(x)
+    e = exp(-np.fabs(x))
+    return (e if x < 0 else 1.0) / (1.0 + e)
+
+
+def tanh(x):
+    x = np.float64(x)
+    a = np.fabs(x)
+    v = 22.0 if a > 22.0 else a
+    far = np.copysign(1.0 - 2.0 / (exp(2.0 * v) + 1.0), x)
+    z = x * x
+    y = z * z
+    p = -1.9574480853206922e-05
+    p = (-0.00023352927661467835 + z * 8.348445166334612e-05) + y * p
+    p = (-0.0014555641402669095 + z * 0.0005885162282268148) + y * p
+    p = (-0.008863233083464553 + z * 0.003592096044903601) + y * p
+    p = (-0.053968253965302186 + z * 0.0218694884216944) + y * p
+    p = (-0.33333333333333326 + z * 0.13333333333329953) + y * p
+    near = x + x * (z * p)
+    return near if a < 0.55 else far
+
+
+# --- logarithms -----------------------------------------------------------------------------------
+
+
+def _log_parts(x):
+    """``k, f, r`` with ``x = 2**k * (1 + f)`` and ``log(1 + f) = f - r``; ``x`` positive, finite."""
+    tiny = x < 2.2250738585072014e-308
+    h = f64_to_bits(x * 18014398509481984.0 if tiny else x) + (ONE_BITS - SQRT_HALF_BITS)
+    e = np.int64(np.uint64(h) >> np.uint64(52))  # AVX2 shifts 64-bit integers only as unsigned
+    k = bits_to_f64(e | 0x4330000000000000) - (TWO52 + 1077.0 if tiny else TWO52 + 1023.0)
+    f = bits_to_f64((h & FRACTION) + SQRT_HALF_BITS) - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    y = z * z
+    a = 0.6666666666666713 + z * 0.39999999999522434
+    b = 0.28571428722609643 + z * 0.2222220032359428
+    c = (0.18183483670250283 + z * 0.15315914740278466) + y * 0.14778871096877766
+    half = 0.5 * f * f
+    return k, f, half, s * (half + z * (a + y * (b + y * c)))
+
+
+def _log_positive(x):
+    k, f, half, tail = _log_parts(x)
+    return k * LN2_HI - ((half - (tail + k * LN2_LO)) - f)
+
+
+def _log_special(x):
+    """What logarithms give outside the positive finite numbers."""
+    out = NAN if x < 0 else x
+    return -INF if x == 0 else out
+
+
+def log(x):
+    x = np.float64(x)
+    good = (x > 0) & (x <= LARGEST)
+    out = _log_positive(x if good else 1.0)
+    special = _log_special(x)
+    return out if good else special
+
+
+def log2(x):
+    x = np.float64(x)
+    good = (x > 0) & (x <= LARGEST)
+    k, f, half, tail = _log_parts(x if good else 1.0)
+    out = k + (f - (half - tail)) * INV_LN2
+    special = _log_special(x)
+    return out if good else special
+
+
+def log1p(x):
+    # log(1 + x) with 1 + x rounded to u, plus what the rounding lost
+    x = np.float64(x)
+    u = 1.0 + x
+    good = (u > 0) & (u <= LARGEST)
+    v = u if good else 1.0
+    lost = (1.0 - (v - x)) if v > 2.0 else (x - (v - 1.0))
+    out = _log_positive(v) + (lost if good else 0.0) / v
+    out = x if np.fabs(x) < 1e-17 else out
+    special = _log_special(u)
+    return out if good else special
+
+
+def softplus(x):
+    x = np.float64(x)
+    return (0.0 if x < 0 else x) + log1p(exp(-np.fabs(x)))
+
+
+# --- trigonometric, of arguments up to NEAR -------------------------------------------------------
+
+
+def _reduce(x):
+    """``r, low, q``: ``x = (q + 4 n) pi / 2 + r + low``, ``q`` in the last bits."""
+    t = x * TWO_OVER_PI + MAGIC
+    k = t - MAGIC
+    a = x - k * PIO2_1
+    w = k * PIO2_2
+    b = a - w
+    low = (a - b) - w
+    w = k * PIO2_3
+    r = b - w
+    low = low + ((b - r) - w) - k * PIO2_4
+    s = r + low
+    return s, low - (s - r), f64_to_bits(t)
+
+
+def _sin_kernel(r, low):
+    z = r * r
+    y = z * z
+    a = 0.008333333333323313 + z * -0.0001984126983037004
+    b = (2.755731385247943e-06 + z * -2.5050779523019283e-08) + y * 1.589787721299221e-10
+    return r + (r * z * (-0.16666666666666638 + z * (a + y * b)) + low * (1.0 - 0.5 * z))
+
+
+def _cos_kernel(r, low):
+    z = r * r
+    y = z * z
+    a = 0.04166666666666666 + z * -0.0013888888888882592
+    b = 2.4801587294166022e-05 + z * -2.755731557384228e-07
+    c = 2.0875875265104896e-09 + z * -1.1366928300215725e-11
+    half = 0.5 * z
+    w = 1.0 - half
+    return w + (((1.0 - w) - half) + (y * (a + y * (b + y * c)) - r * low))
+
+
+def sin_near(x):
+    x = np.float64(x)
+    r, low, q = _reduce(x)
+    s, c = _sin_kernel(r, low), _cos_kernel(r, low)
+    out = c if q & 1 else s
+    out = -out if q & 2 else out
+    return x if np.fabs(x) < 1e-9 else out
+
+
+def cos_near(x):
+    x = np.float64(x)
+    r, low, q = _reduce(x)
+    s, c = _sin_kernel(r, low), _cos_kernel(r, low)
+    out = s if q & 1 else c
+    return -out if (q + 1) & 2 else out
+
+
+def tan_near(x):
+    x = np.float64(x)
+    r, low, q = _reduce(x)
+    s, c = _sin_kernel(r, low), _cos_kernel(r, low)
+    out = (-c if q & 1 else s) / (s if q & 1 else c)
+    return x if np.fabs(x) < 1e-9 else out
+
+
+# --- error functions ------------------------------------------------------------------------------
+
+
+def _erf_small(x):
+    """``erf(x)`` for ``abs(x) <= 1``."""
+    z = x * x
+    y = z * z
+    p = -1.137495735410562e-09 + z * 5.960689230459806e-11
+    p = (-1.6350396223989035e-07 + z * 1.4660328945167828e-08) + y * p
+    p = (-1.4925595771789235e-05 + z * 1.6461008474704305e-06) + y * p
+    p = (-0.0008548326981424848 + z * 0.00012055331132932687) + y * p
+    p = (-0.026866170645077875 + z * 0.005223977624828423) + y * p
+    p = (-0.3761263890318375 + z * 0.11283791670954885) + y * p
+    return x + x * (0.12837916709551256 + z * p)
+
+
+def _exp_times(high, low, c, p):
+    """``exp(-high - low) * (c + p)`` without its last factor ``2**k``, and ``k``; ``p`` is small."""
+    k = (MAGIC - high * INV_LN2) - MAGIC
+    r = ((-high - k * LN2_HI) - k * LN2_LO) - low
+    return c + (p + (c + p) * (r + _exp_tail(r))), k
+
+
+def _erfc_positive(x):
+    """``erfc(x)`` for ``0.5 <= x <= 28``.
+
+    ``(1 + 2 x) exp(x**2) erfc(x)`` is smooth in ``(x - 4) / (x + 4)`` (Shepherd and Laframboise 1981).
+    The square is taken in two parts, or its rounding would show in the exponential.
+    """
+    t = (x - 4.0) / (x + 4.0)
+    z = t * t
+    p = -1.207485456840996e-08 + t * -9.976021914494084e-09
+    p = (6.662047887129078e-08 + t * 1.0417890904903166e-07) + z * p
+    p = (3.000210946035199e-07 + t * -8.206271524301713e-07) + z * p
+    p = (-1.1225024840553991e-05 + t * 5.707248495988639e-06) + z * p
+    p = (0.00015062260620086486 + t * -2.439836597613704e-05) + z * p
+    p = (-0.0007577734746046276 + t * -0.00019925688660340246) + z * p
+    p = (-0.016197734034610337 + t * 0.005031970006080486) + z * p
+    p = (-0.06633036581390032 + t * 0.037167515534961275) + z * p
+    p = (-0.10103906603624195 + t * 0.09373283499847576) + z * p
+    p = (0.015379652102618845 + t * 0.06809705425468976) + z * p
+    p = (t * -0.1396211168405625) + z * p
+    upper = bits_to_f64(f64_to_bits(x) & UPPER)
+    p, k = _exp_times(upper * upper, (x - upper) * (x + upper), 1.2329951186255526, p)
+    return _scale(p / (1.0 + 2.0 * x), k)
+
+
+def erf(x):
+    x = np.float64(x)
+    a = np.fabs(x)
+    far = np.copysign(1.0 - _erfc_positive(_clamp(a, 0.5, 28.0)), x)
+    near = _erf_small(x)
+    return near if a < 1.0 else far
+
+
+def erfc(x):
+    x = np.float64(x)
+    a = np.fabs(x)
+    tail = _erfc_positive(_clamp(a, 0.5, 28.0))
+    other = 2.0 - tail
+    far = other if x < 0 else tail
+    near = 1.0 - _erf_small(x)
+    return near if a < 0.5 else far
+
+
+def ndtr(x):
+    # with polynomials of its own: x / sqrt(2), rounded, would spoil the last digit of erfc
+    x = np.float64(x)
+    a = np.fabs(x)
+    v = _clamp(a, 0.7, 39.5)
+    t = (v - 5.0) / (v + 5.0)
+    z = t * t
+    p = 2.784369962353717e-09 + t * 3.1431546025480472e-09
+    p = (-2.5237594973690466e-08 + t * -2.9255943328020446e-08) + z * p
+    p = (1.2718838178662705e-07 + t * 1.9511475098259684e-07) + z * p
+    p = (-7.0101758253014e-08 + t * -1.3070715653656682e-06) + z * p
+    p = (-9.896133515213672e-06 + t * 9.05982574499437e-06) + z * p
+    p = (0.00018233414050203048 + t * -5.360762700965728e-05) + z * p
+    p = (-0.0016760723418390291 + t * 7.791614068312215e-06) + z * p
+    p = (-0.015170415402939733 + t * 0.006522000664987864) + z * p
+    p = (-0.02640104296628008 + t * 0.02453696324391207) + z * p
+    p = (0.031030368425963035 + t * 0.010002352385220898) + z * p
+    p = (t * -0.09155228183400894) + z * p
+    upper = bits_to_f64(f64_to_bits(v) & UPPER)
+    high, low = 0.5 * (upper * upper), 0.5 * ((v - upper) * (v + upper))
+    p, k = _exp_times(high, low, 0.46151582985003775, p)
+    tail = _scale(p / (1.0 + v), k)
+    other = 1.0 - tail
+    far = other if x > 0 else tail
+    z = x * x
+    y = z * z
+    p = 2.2607938072789027e-09 + z * -1.008753737523551e-10
+    p = (6.659666901945167e-07 + z * -4.121919975095603e-08) + y * p
+    p = (0.00011543468753707101 + z * -9.44465567182634e-06) + y * p
+    p = (0.009973557010035577 + z * -0.0011873282154743379) + y * p
+    p = (0.3989422804014327 + z * -0.06649038006690544) + y * p
+    near = 0.5 + x * p
+    return near if a < 0.7 else far

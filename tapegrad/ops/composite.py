@@ -1,0 +1,389 @@
+"""Statistics, norms and the exponential family, over axes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tapegrad.kernels import reduce as kernels
+from tapegrad.ops.axes import axes_tuple, axis_index, size_of, split_at, strip_axes
+from tapegrad.ops.movement import reshaped
+from tapegrad.ops.record import as_operand, cast, composite, record
+from tapegrad.ops.reduce import SUM, keep_axes, reduce_axes, torch_names
+from tapegrad.ops.table import Out, Sample, ns, public, structured
+from tapegrad.spec import FLOAT64, Spec
+from tapegrad.tensor import Tensor
+
+
+def _floating(x: Any, name: str) -> Tensor:
+    x = as_operand(x, name)
+    return x if x._spec.floating else cast(x, FLOAT64)
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def _reduced(x: Spec, axes: tuple[int, ...], keepdims: bool) -> Out:
+    return Out(strip_axes(x.shape, axes, keepdims), x.dtype, split_at(x.shape, axes))
+
+
+def _along(x: Spec, axis: int) -> Out:
+    return Out(x.shape, x.dtype, split_at(x.shape, (axis,)))
+
+
+def _sum_along(x: Tensor, axis: int) -> Tensor:
+    return record(SUM, (x,), {"axes": (axis,), "keepdims": True})
+
+
+def _logsumexp_rule(g: Tensor, out: Tensor, x: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
+    # The softmax; where every element is -inf all weights are 0 rather than exp(-inf + inf).
+    shift = keep_axes(out, x, axes)
+    shift = ns.where(ns.equal(shift, -math.inf), 0.0, shift)
+    return keep_axes(g, x, axes) * ns.exp(x - shift)
+
+
+def _norm_rule(g: Tensor, out: Tensor, x: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
+    n = keep_axes(out, x, axes)
+    zero = ns.equal(n, 0.0)
+    return ns.where(zero, 0.0, keep_axes(g, x, axes) * (x / ns.where(zero, 1.0, n)))
+
+
+LOGSUMEXP = structured(
+    "logsumexp",
+    kernels.logsumexp,
+    1,
+    _reduced,
+    rules=(_logsumexp_rule,),
+    doc="Logarithm of the sum of exponentials over consecutive axes.",
+)
+NORM2 = structured(
+    "norm2",
+    kernels.norm2,
+    1,
+    _reduced,
+    rules=(_norm_rule,),
+    doc="Euclidean norm over consecutive axes; its derivative at zero is zero.",
+)
+SOFTMAX = structured(
+    "softmax",
+    kernels.softmax,
+    1,
+    _along,
+    rules=(lambda g, out, x, axis: out * (g - _sum_along(g * out, axis)),),
+    doc="Exponentials divided by their sum along an axis.",
+)
+LOG_SOFTMAX = structured(
+    "log_softmax",
+    kernels.log_softmax,
+    1,
+    _along,
+    rules=(lambda g, out, x, axis: g - ns.exp(out) * _sum_along(g, axis),),
+    doc="Logarithm of the softmax along an axis.",
+)
+
+# --- statistics -----------------------------------------------------------------------------------
+
+SAMPLES = (
+    Sample(((3, 4),)),
+    Sample(((3, 4),), {"axis": 0}),
+    Sample(((3, 4),), {"axis": -1, "keepdims": True}),
+    Sample(((2, 3, 4),), {"axis": (0, 2)}),
+)
+
+
+@public(reference=np.mean, samples=[*SAMPLES, Sample(((),))])
+@composite
+def mean(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
+    """The arithmetic mean.
+
+    Parameters
+    ----------
+    axis : int or tuple of int, optional
+        Which axes to average over; default all.  ``dim`` is PyTorch's name for it.
+    dtype : dtype, optional
+        To compute in; integers become float64.
+    keepdims : bool
+        Keep the axes, with length one.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.mean(tg.tensor([1.0, 2.0, 6.0]))
+    tensor(3.)
+    """
+    if names:
+        axis, keepdims = torch_names("mean", names, axis, keepdims)
+    x = _floating(x if dtype is None else ns.astype(x, dtype), "mean")
+    axes = axes_tuple("mean", axis, x._spec.ndim)
+    n = size_of(tuple([x._spec.shape[a] for a in axes]))
+    return ns.sum(x, axis=axes, keepdims=keepdims) / float(n)
+
+
+def _centred(name: str, x: Any, axis: Any, correction: Any, ddof: Any) -> tuple[Tensor, tuple, float]:
+    x = _floating(x, name)
+    axes = axes_tuple(name, axis, x._spec.ndim)
+    n = size_of(tuple([x._spec.shape[a] for a in axes]))
+    divisor = n - float(correction if ddof is None else ddof)
+    return x - mean(x, axis=axes, keepdims=True), axes, max(divisor, 0.0)
+
+
+@public(reference=np.var, samples=[*SAMPLES, Sample(((5,),), {"ddof": 1})])
+@composite
+def var(
+    x: Any,
+    /,
+    axis: Any = None,
+    *,
+    correction: float = 0.0,
+    ddof: float | None = None,
+    keepdims: bool = False,
+    **names: Any,
+) -> Tensor:
+    """The variance: mean squared deviation from the mean.
+
+    Parameters
+    ----------
+    axis : int or tuple of int, optional
+        Default all.
+    correction : float
+        Subtracted from the count that is divided by (NumPy's ``ddof``; 1 is PyTorch's default).
+    keepdims : bool
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.var(tg.tensor([1.0, 3.0]))
+    tensor(1.)
+    """
+    if names:
+        axis, keepdims = torch_names("var", names, axis, keepdims)
+    d, axes, divisor = _centred("var", x, axis, correction, ddof)
+    return ns.sum(d * d, axis=axes, keepdims=keepdims) / divisor
+
+
+@public(reference=np.std, samples=[*SAMPLES, Sample(((5,),), {"ddof": 1})])
+@composite
+def std(
+    x: Any,
+    /,
+    axis: Any = None,
+    *,
+    correction: float = 0.0,
+    ddof: float | None = None,
+    keepdims: bool = False,
+    **names: Any,
+) -> Tensor:
+    """The standard deviation; arguments as for `var`.  Where it is 0, so is its derivative.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.std(tg.tensor([1.0, 3.0]))
+    tensor(1.)
+    """
+    if names:
+        axis, keepdims = torch_names("std", names, axis, keepdims)
+    d, axes, divisor = _centred("std", x, axis, correction, ddof)
+    root = math.sqrt(divisor)
+    return reduce_axes(NORM2, d, axes, keepdims) / root
+
+
+@public(reference=np.ptp, samples=[Sample(((3, 4),)), Sample(((3, 4),), {"axis": 0})])
+@composite
+def ptp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Greatest minus least element.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.ptp(tg.tensor([1.0, 4.0, 2.0]))
+    tensor(3.)
+    """
+    return ns.max(x, axis=axis, keepdims=keepdims) - ns.min(x, axis=axis, keepdims=keepdims)
+
+
+@public(
+    reference=lambda x, weights=None, axis=None: np.average(x, axis=axis, weights=weights),
+    samples=[Sample(((3, 4),)), Sample(((4,), (4,)), domain=(0.5, 2.0, ()))],  # type: ignore[arg-type]
+    method=False,
+)
+@composite
+def average(x: Any, weights: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The weighted mean (note the order: ``axis`` comes after ``weights``, or by name).
+
+    Raises
+    ------
+    ValueError
+        If the weights' shape is neither ``x``'s nor the axis's.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.average(tg.tensor([1.0, 4.0]), weights=[2.0, 1.0])
+    tensor(2.)
+    """
+    if weights is None:
+        return mean(x, axis=axis, keepdims=keepdims)
+    x, w = _floating(x, "average"), _floating(weights, "average")
+    if w._spec.shape != x._spec.shape:
+        if not isinstance(axis, int) or w._spec.ndim != 1:
+            raise ValueError(f"average: weights of shape {w.shape} do not fit shape {x.shape}, axis {axis}")
+        k = axis_index("average", axis, x._spec.ndim)
+        w = reshaped(w, (w._spec.size,) + (1,) * (x._spec.ndim - k - 1))
+        w = ns.broadcast_to(w, x._spec.shape)
+    total = ns.sum(w, axis=axis, keepdims=keepdims)
+    return ns.sum(x * w, axis=axis, keepdims=keepdims) / total
+
+
+# --- norms ----------------------------------------------------------------------------------------
+
+
+def _vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
+    x = np.asarray(x)
+    if axis is None:
+        out = np.linalg.norm(x.ravel(), ord)
+        return out.reshape((1,) * x.ndim) if keepdims else out
+    return np.linalg.norm(x, ord, axis, keepdims)
+
+
+@public(
+    reference=_vector_norm,
+    samples=[
+        Sample(((3, 4),)),
+        Sample(((3, 4),), {"axis": 0}),
+        Sample(((3, 4),), {"axis": 1, "ord": 1, "keepdims": True}),
+        Sample(((3, 4),), {"axis": 1, "ord": 3}),
+        Sample(((5,),), {"ord": math.inf}),
+        Sample(((5,),), {"ord": -math.inf}),
+        Sample(((5,),), {"ord": 0}, differentiable=False),
+        Sample(((5,),), {"ord": 2.5}),
+    ],
+)
+@composite
+def vector_norm(
+    x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: float = 2, **names: Any
+) -> Tensor:
+    """The norm of vectors.
+
+    Parameters
+    ----------
+    axis : int or tuple of int, optional
+        The axes that a vector extends over; default all.
+    ord : float
+        2 is the Euclidean norm (safe from overflow; its derivative at 0 is 0), 1 the sum and
+        ``inf`` the maximum of magnitudes, ``-inf`` their minimum, 0 the number of nonzero elements;
+        any other ``p`` gives ``sum(abs(x) ** p) ** (1 / p)``.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.vector_norm(tg.tensor([3.0, 4.0]))
+    tensor(5.)
+    """
+    if names:
+        axis, keepdims = torch_names("vector_norm", names, axis, keepdims)
+    x = _floating(x, "vector_norm")
+    axes = axes_tuple("vector_norm", axis, x._spec.ndim)
+    if ord == 2:
+        return reduce_axes(NORM2, x, axes, keepdims)
+    if ord == 1:
+        return ns.sum(ns.abs(x), axis=axes, keepdims=keepdims)
+    if ord == math.inf:
+        return ns.max(ns.abs(x), axis=axes, keepdims=keepdims)
+    if ord == -math.inf:
+        return ns.min(ns.abs(x), axis=axes, keepdims=keepdims)
+    if ord == 0:
+        return cast(ns.count_nonzero(x, axis=axes, keepdims=keepdims), x._spec.dtype)
+    total = ns.sum(ns.abs(x) ** ord, axis=axes, keepdims=keepdims)
+    zero = ns.equal(total, 0.0)
+    root = ns.where(zero, 1.0, total) ** (1.0 / ord)
+    return ns.where(zero, 0.0, root)
+
+
+# --- exponentials ---------------------------------------------------------------------------------
+
+
+def _scipy(name: str) -> Any:
+    def reference(*args: Any, **kwargs: Any) -> Any:
+        import scipy.special
+
+        return getattr(scipy.special, name)(*args, **kwargs)
+
+    return reference
+
+
+@public(reference=_scipy("logsumexp"), samples=[*SAMPLES, Sample(((),))])
+@composite
+def logsumexp(
+    x: Any, /, axis: Any = None, b: Any = None, keepdims: bool = False, **names: Any
+) -> Tensor:
+    """``log(sum(b * exp(x)))`` without overflow; minus infinity where nothing is added.
+
+    Parameters
+    ----------
+    axis : int or tuple of int, optional
+        Default all.
+    b : array_like, optional
+        Factors of the exponentials, broadcast against ``x``.
+    keepdims : bool
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.logsumexp(tg.tensor([1000.0, 1000.0]))
+    tensor(1000.6931)
+    """
+    if names:
+        axis, keepdims = torch_names("logsumexp", names, axis, keepdims)
+    x = _floating(x, "logsumexp")
+    axes = axes_tuple("logsumexp", axis, x._spec.ndim)
+    if b is None:
+        return reduce_axes(LOGSUMEXP, x, axes, keepdims)
+    b = _floating(b, "logsumexp")
+    if x._spec.shape != b._spec.shape:
+        x, b = ns.broadcast_arrays(x, b)
+        axes = axes_tuple("logsumexp", axis, x._spec.ndim)
+    top = ns.max(x, axis=axes, keepdims=True).detach()
+    top = ns.where(ns.isfinite(top), top, 0.0)
+    out = ns.log(ns.sum(b * ns.exp(x - top), axis=axes, keepdims=True)) + top
+    return out if keepdims else reshaped(out, strip_axes(x._spec.shape, axes, False))
+
+
+ALONG = (Sample(((3, 4),), {"axis": 0}), Sample(((3, 4),), {"axis": -1}), Sample(((5,),), {"axis": 0}))
+
+
+@public(reference=_scipy("softmax"), samples=ALONG)
+def softmax(x: Any, /, axis: int | None = None, **names: Any) -> Tensor:
+    """``exp(x) / sum(exp(x))`` along an axis (default over all elements, as SciPy's).
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.softmax(tg.tensor([1.0, 1.0]), axis=0)
+    tensor([0.5000, 0.5000])
+    """
+    return _normalised(SOFTMAX, x, axis, names)
+
+
+@public(reference=_scipy("log_softmax"), samples=ALONG)
+def log_softmax(x: Any, /, axis: int | None = None, **names: Any) -> Tensor:
+    """``log(softmax(x))``, computed without cancellation.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.log_softmax(tg.tensor([1.0, 1.0]), axis=0)
+    tensor([-0.6931, -0.6931])
+    """
+    return _normalised(LOG_SOFTMAX, x, axis, names)
+
+
+def _normalised(row: Any, x: Any, axis: int | None, names: dict[str, Any]) -> Tensor:
+    if names:
+        axis, _ = torch_names(row.name, names, axis)
+    x = _floating(x, row.name)
+    if axis is None:
+        return reshaped(record(row, (reshaped(x, (x._spec.size,)),), {"axis": 0}), x._spec.shape)
+    return record(row, (x,), {"axis": axis_index(row.name, axis, x._spec.ndim)})
