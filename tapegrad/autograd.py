@@ -319,7 +319,7 @@ def _handle(tape: Tape, slot: int) -> Any:
     t = tape.tensor_at(slot)
     if isinstance(t, Tensor) and t._tape is tape and t._slot == slot:
         return t
-    t = Tensor.__new__(Tensor)
+    t = Tensor()
     op = int(tape.code[slot, OP])
     t._tape, t._slot = tape, slot
     t._spec = spec_table.by_id[int(tape.code[slot, SPEC])]

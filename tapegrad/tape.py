@@ -1,6 +1,6 @@
 """The tape: a flat Wengert list that operations append to.
 
-One row of six integers per instruction, ``(op, x, y, z, spec, signature)``.  An instruction's number
+One row of integers per instruction, ``(op, spec, x, y, z, signature)``.  An instruction's number
 is also the slot of its result, so operands always precede results and a row needs no "output" column.
 Elementwise operands that are Python scalars are negative: ``-(k + 1)`` names constant ``k``.
 Structured rows use ``z`` for an integer that varies from call to call (an offset).
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GRAD", "OP_MASK", "Tape", "TapeError", "current"]
 
-WIDTH = 6  # what an operation appends
-OP, X, Y, Z, SPEC, SIG, ADDR, STATE = range(8)
+WIDTH = 4  # what every operation appends; few also need ``z`` and a signature (``extras``)
+OP, SPEC, X, Y, Z, SIG, ADDR, STATE = range(8)
 COLUMNS = 8  # ... and per slot, where its value lies (0: nowhere) and what happened to it
 GRAD = 1 << 16  # flag in the op column: the result takes part in differentiation
 OP_MASK = GRAD - 1
@@ -81,6 +81,7 @@ class Tape:
         self.anomaly = False
         self.rows: list[int] = []
         self.emit = self.rows.extend
+        self.extras: list[int] = []  # (slot, z, signature) of the rows that have them
         self.consts: list[float] = []
         self.tensors: list[Any] = []
         self.hold = self.tensors.append
@@ -148,7 +149,7 @@ class Tape:
             t._realize()
         slot = len(self.tensors)
         self.keep[slot] = t._value
-        self.emit((INPUT.op | (GRAD if t._rg else 0), 0, 0, 0, t._spec.id, 0))
+        self.emit((INPUT.op | (GRAD if t._rg else 0), t._spec.id, 0, 0))
         self.place(None)
         self.hold(t)
         if home is None:
@@ -219,6 +220,11 @@ class Tape:
         self.code[start:n, :WIDTH] = fresh
         self.code[start:n, WIDTH:] = 0
         self.rows.clear()
+        if self.extras:
+            more = np.frombuffer(array("q", self.extras), np.int64).reshape(-1, 3)
+            self.code[more[:, 0], Z] = more[:, 1]
+            self.code[more[:, 0], SIG] = more[:, 2]
+            self.extras.clear()
         if len(self.consts) > self.sealed_consts:
             k = len(self.consts)
             if k > len(self.const_pool):
@@ -241,6 +247,7 @@ class Tape:
             t._tape = None  # reading it says that it was lost
         del self.tensors[start:], self.places[start:]
         self.rows.clear()
+        self.extras.clear()
 
     def parameter_arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """The signatures' integer parameters: where each starts, and all of them."""

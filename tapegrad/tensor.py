@@ -484,7 +484,7 @@ class Tensor:
 
 def new_result(tape: Tape, spec: Spec, rg: int) -> Tensor:
     """The Tensor of the instruction that was just appended."""
-    t = Tensor.__new__(Tensor)
+    t = Tensor()
     t._tape = tape
     t._slot = len(tape.tensors)
     t._spec = spec
@@ -498,7 +498,7 @@ def new_result(tape: Tape, spec: Spec, rg: int) -> Tensor:
 
 def tensor_from_array(array: np.ndarray, rg: int = 0) -> Tensor:
     """Wrap an array nobody else will change (no copy if contiguous)."""
-    t = Tensor.__new__(Tensor)
+    t = Tensor()
     t._tape = None
     t._slot = -1
     t._spec = intern_spec(array.shape, array.dtype)
@@ -583,7 +583,7 @@ def _record_detach(x: Tensor, as_leaf: bool) -> Tensor:
 
     tape = current.tape
     slot = x._slot if x._tape is tape else tape.bind(x)
-    tape.emit((ROWS["detach"].op | (GRAD if as_leaf else 0), slot, 0, 0, x._spec.id, 0))
+    tape.emit((ROWS["detach"].op | (GRAD if as_leaf else 0), x._spec.id, slot, 0))
     tape.place(None)
     return new_result(tape, x._spec, 0)
 

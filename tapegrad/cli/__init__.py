@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="with --data: the column with the two classes, counted from 0 (default: the last)",
     )
     demo.add_argument(
-        "--tape-lines", type=_positive, default=12, help="tape lines shown (default: %(default)s)"
+        "--tape-lines", type=_positive, default=20, help="tape lines shown (default: %(default)s)"
     )
 
     commands.add_parser(

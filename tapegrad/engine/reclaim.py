@@ -34,7 +34,7 @@ def reclaim(tape: Tape) -> None:
     n = tape.seal()
     live = np.zeros(n, np.uint8)
     holders = []
-    for i, held in enumerate(tape.tensors):
+    for i, held in [(i, held) for i, held in enumerate(tape.tensors) if held is not None]:
         t = held() if type(held) is weakref.ref else held
         if type(t) is Tensor:
             live[i] = 1

@@ -23,7 +23,7 @@ def array(address: int, n: int, dtype: type) -> np.ndarray:
     itemsize = np.dtype(dtype).itemsize
     if n == 0:
         return np.empty(0, dtype)
-    raw = (ctypes.c_char * (n * itemsize)).from_address(address)
+    raw = (ctypes.c_char * (int(n) * itemsize)).from_address(int(address))
     return np.frombuffer(raw, dtype=dtype, count=n)
 
 
@@ -44,4 +44,4 @@ def bits_to_f64(bits: Any) -> Any:
 
 def call_n(target: int, words: tuple) -> None:
     """Call the C function at ``target`` with integers or addresses."""
-    ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(words))(target)(*[int(w) for w in words])
+    ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(words))(int(target))(*[int(w) for w in words])

@@ -19,9 +19,25 @@ from typing import Any, Callable
 import numpy as np
 
 from tapegrad.kernels.memory import like
+from tapegrad.kernels.vector_math import (
+    NEAR,
+    cos_near,
+    erf,
+    erfc,
+    exp,
+    exp2,
+    expm1,
+    log,
+    log1p,
+    log2,
+    ndtr,
+    sigmoid,
+    sin_near,
+    softplus,
+    tan_near,
+    tanh,
+)
 
-LN2 = math.log(2.0)
-SQRT_HALF = math.sqrt(0.5)
 DEGREE = math.pi / 180.0
 
 
@@ -30,6 +46,16 @@ def integers(twin: Callable) -> Callable[[Callable], Callable]:
 
     def attach(function: Callable) -> Callable:
         function.integer = twin  # type: ignore[attr-defined]
+        return function
+
+    return attach
+
+
+def near(quick: Callable) -> Callable[[Callable], Callable]:
+    """Name the branch-free form of the decorated function, for arguments up to ``NEAR``."""
+
+    def attach(function: Callable) -> Callable:
+        function.near = quick  # type: ignore[attr-defined]
         return function
 
     return attach
@@ -351,30 +377,6 @@ def bitwise_right_shift(x, y):
 # --- exponentials and logarithms ------------------------------------------------------------------
 
 
-def exp(x):
-    return np.exp(x)
-
-
-def exp2(x):
-    return np.exp2(x)
-
-
-def expm1(x):
-    return np.expm1(x)
-
-
-def log(x):
-    return np.log(x)
-
-
-def log1p(x):
-    return np.log1p(x)
-
-
-def log2(x):
-    return np.log2(x)
-
-
 def log10(x):
     return np.log10(x)
 
@@ -383,15 +385,6 @@ def logaddexp(x, y):
     high = maximum(x, y)
     distance = like(0, x) if x == y else np.fabs(x - y)  # infinities of one sign
     return high + log1p(exp(-distance))
-
-
-def sigmoid(x):
-    e = exp(-np.fabs(x))
-    return (e if x < 0 else like(1, x)) / (1 + e)
-
-
-def softplus(x):
-    return (like(0, x) if x < 0 else x) + log1p(exp(-np.fabs(x)))
 
 
 def log_sigmoid(x):
@@ -438,16 +431,19 @@ def cbrt(x):
 # --- trigonometric and hyperbolic -----------------------------------------------------------------
 
 
+@near(sin_near)
 def sin(x):
-    return np.sin(x)
+    return sin_near(x) if np.fabs(x) <= NEAR else np.sin(np.float64(x))
 
 
+@near(cos_near)
 def cos(x):
-    return np.cos(x)
+    return cos_near(x) if np.fabs(x) <= NEAR else np.cos(np.float64(x))
 
 
+@near(tan_near)
 def tan(x):
-    return np.tan(x)
+    return tan_near(x) if np.fabs(x) <= NEAR else np.tan(np.float64(x))
 
 
 def asin(x):
@@ -474,10 +470,6 @@ def cosh(x):
     return np.cosh(x)
 
 
-def tanh(x):
-    return np.tanh(x)
-
-
 def asinh(x):
     return np.arcsinh(x)
 
@@ -499,18 +491,6 @@ def rad2deg(x):
 
 
 # --- error functions and activations --------------------------------------------------------------
-
-
-def erf(x):
-    return math.erf(x)
-
-
-def erfc(x):
-    return math.erfc(x)
-
-
-def ndtr(x):
-    return 0.5 * erfc(-SQRT_HALF * np.float64(x))
 
 
 def relu(x):

@@ -175,8 +175,8 @@ def stack_nested(value: list | tuple) -> Tensor:
     --------
     >>> import tapegrad as tg
     >>> x = tg.tensor(2.0, requires_grad=True)
-    >>> tg.ops.namespace.stack_nested([x, 1.0, x * x])
-    tensor([2., 1., 4.], grad_fn=<StackBackward>)
+    >>> tg.ops.namespace.stack_nested([x, 1.0, x * x]).tolist()
+    [2.0, 1.0, 4.0]
     """
     parts = [stack_nested(v) if isinstance(v, (list, tuple)) else methods.as_operand(v) for v in value]
     return exports["stack"](parts)

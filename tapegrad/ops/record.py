@@ -112,7 +112,8 @@ def _append(signature: Signature, operands: Sequence[Tensor], raw: int) -> Tenso
         op |= GRAD
         rg = NONLEAF
     out = signature.out
-    tape.emit((op, slots[0], slots[1], slots[2], out.id, index))
+    tape.emit((op, out.id, slots[0], slots[1]))
+    tape.extras += (len(tape.tensors), slots[2], index)
     tape.place(user_location(1))
     t = new_result(tape, out, rg)
     if out.big:
@@ -242,7 +243,9 @@ def record_elementwise(row: Row, operands: Sequence[Any], depth: int = 1) -> Ten
     if needs_grad and tape.grad_enabled and row.rules and out.floating:
         op |= GRAD
         rg = NONLEAF
-    tape.emit((op, slots[0], slots[1], slots[2], out.id, 0))
+    tape.emit((op, out.id, slots[0], slots[1]))
+    if row.arity > 2:
+        tape.extras += (len(tape.tensors), slots[2], 0)
     tape.place(user_location(depth))
     t = new_result(tape, out, rg)
     if out.big:
@@ -296,7 +299,6 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
     op, opg = row.op, row.op | GRAD
     rules = bool(row.rules)
     same_spec = row.dtype_rule in ("same", "float") and row.dtype_rule != "where"
-    new = Tensor.__new__
 
     if row.arity == 1:
 
@@ -306,14 +308,14 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
                 spec = x._spec
                 if spec.floating:
                     if x._rg and tape.grad_enabled and rules:
-                        tape.emit((opg, x._slot, 0, 0, spec.id, 0))
+                        tape.emit((opg, spec.id, x._slot, 0))
                         rg = NONLEAF
                     else:
-                        tape.emit((op, x._slot, 0, 0, spec.id, 0))
+                        tape.emit((op, spec.id, x._slot, 0))
                         rg = 0
                     frame = _getframe(1)
                     tape.place((frame.f_code, frame.f_lasti))
-                    t = new(Tensor)
+                    t = Tensor()
                     t._tape = tape
                     t._slot = slot = len(tape.tensors)
                     t._spec = spec
@@ -352,14 +354,14 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
                 else:
                     return slow(row, (x, y), 1)
                 if rg and tape.grad_enabled and rules:
-                    tape.emit((opg, x._slot, y_slot, 0, spec.id, 0))
+                    tape.emit((opg, spec.id, x._slot, y_slot))
                     rg = NONLEAF
                 else:
-                    tape.emit((op, x._slot, y_slot, 0, spec.id, 0))
+                    tape.emit((op, spec.id, x._slot, y_slot))
                     rg = 0
                 frame = _getframe(1)
                 tape.place((frame.f_code, frame.f_lasti))
-                t = new(Tensor)
+                t = Tensor()
                 t._tape = tape
                 t._slot = slot = len(tape.tensors)
                 t._spec = spec
@@ -383,14 +385,14 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
             if spec.floating:
                 tape.consts.append(x)
                 if y._rg and tape.grad_enabled and rules:
-                    tape.emit((opg, -len(tape.consts), y._slot, 0, spec.id, 0))
+                    tape.emit((opg, spec.id, -len(tape.consts), y._slot))
                     rg = NONLEAF
                 else:
-                    tape.emit((op, -len(tape.consts), y._slot, 0, spec.id, 0))
+                    tape.emit((op, spec.id, -len(tape.consts), y._slot))
                     rg = 0
                 frame = _getframe(1)
                 tape.place((frame.f_code, frame.f_lasti))
-                t = new(Tensor)
+                t = Tensor()
                 t._tape = tape
                 t._slot = slot = len(tape.tensors)
                 t._spec = spec

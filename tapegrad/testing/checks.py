@@ -52,13 +52,20 @@ class GradientError(AssertionError, RuntimeError):
     """
 
     def __init__(
-        self, order: int, operand: str, position: tuple[int, ...], analytic: float, numeric: float, mode: str
+        self,
+        order: int,
+        operand: str,
+        position: tuple[int, ...],
+        analytic: float,
+        numeric: float,
+        mode: str,
+        other: str = "central differences give",
     ) -> None:
         self.order, self.operand, self.position = order, operand, position
         self.analytic, self.numeric = analytic, numeric
         super().__init__(
             f"derivative of order {order} with respect to {operand} is wrong at position {position}: "
-            f"{mode} mode gives {analytic!r}, central differences give {numeric!r}"
+            f"{mode} gives {analytic!r}, {other} {numeric!r}"
         )
 
 
@@ -141,7 +148,7 @@ class Check:
 
     def _order(self, f: Callable, values: list, names: list[str], order: int, highest: int) -> None:
         inputs, outs = _call(f, values)
-        weights = [self.rng.uniform(0.5, 1.5, o.shape).astype(o.dtype) for o in outs]
+        weights = [np.asarray(self.rng.uniform(0.5, 1.5, o.shape), o.dtype) for o in outs]
         wide = [v.astype(np.float64) if active(v) else v for v in values]
         dtype = "float32" if any(active(v) and v.dtype == np.float32 for v in values) else "float64"
         tolerance = TOLERANCE[dtype]
@@ -174,15 +181,32 @@ class Check:
         if "fwd" in self.modes:
             self._forward(f, values, wide, scalar, weights, order, tolerance)
         if order < highest:
-            n = len(values)
+            recorded = gradient_function(f, len(values))
             further = [*values, *weights]
-            self._order(
-                gradient_function(f, n),
-                further,
-                [*names, *(f"cotangent {k}" for k in range(len(weights)))],
-                order + 1,
-                highest,
-            )
+            if "rev" in self.modes:
+                differentiated = [n for n, v in zip(names, values, strict=True) if active(v)]
+                checked = list(zip(differentiated, grads, strict=True))
+                self._recorded(recorded, further, checked, order, tolerance)
+            names = [*names, *(f"cotangent {k}" for k in range(len(weights)))]
+            self._order(recorded, further, names, order + 1, highest)
+
+    def _recorded(
+        self, recorded: Callable, values: list, checked: list, order: int, tolerance: Tolerance
+    ) -> None:
+        """Gradients recorded with ``create_graph=True`` are those of the compiled sweep.
+
+        The next order differentiates them, and would not notice that they are wrong.
+        """
+        found = [to_array(g) for g in _call(recorded, values)[1]]
+        expected = [(name, to_array(g)) for name, g in checked if g is not None]
+        for got, (name, wanted) in zip(found, expected, strict=True):
+            for position in np.ndindex(wanted.shape):
+                x, y = float(got[position]), float(wanted[position])
+                self.checks += 1
+                if not abs(x - y) <= tolerance.atol + tolerance.rtol * abs(y):
+                    raise GradientError(
+                        order, name, position, x, y, "create_graph=True", "the compiled sweep gives"
+                    )
 
     def _operand(
         self,
@@ -242,7 +266,7 @@ class Check:
             name,
             tuple(int(i) for i in position) if analytic.shape else (),
             tolerance,
-            "reverse",
+            "reverse mode",
         )
 
     def _forward(
@@ -268,7 +292,7 @@ class Check:
             _, tangents = ns.jvp(one, (ns.tensor(v),), (ns.tensor(direction.astype(v.dtype)),))
             got = sum(float((w * to_array(t)).sum()) for w, t in zip(weights, tangents, strict=True))
             numeric, noise = _difference(scalar, wide, {k: direction}, self.eps)
-            self._judge(got, numeric, noise, order, f"operand {k}", (), tolerance, "forward")
+            self._judge(got, numeric, noise, order, f"operand {k}", (), tolerance, "forward mode")
 
     def _judge(
         self,
@@ -299,7 +323,8 @@ def _difference(scalar: Callable, values: list, directions: dict, eps: float) ->
         step *= max(1.0, float(np.abs(values[k][moved]).max(initial=0.0)))
         step /= max(1.0, float(np.abs(direction).max(initial=0.0)))
     for k, direction in directions.items():
-        up[k], down[k] = values[k] + step * direction, values[k] - step * direction
+        up[k] = np.asarray(values[k] + step * direction)
+        down[k] = np.asarray(values[k] - step * direction)
     (high, size_high), (low, size_low) = scalar(up), scalar(down)
     noise = 16 * np.finfo(np.float64).eps * max(size_high, size_low) / step
     return (high - low) / (2 * step), noise

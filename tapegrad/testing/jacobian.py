@@ -159,7 +159,13 @@ def _check_jacobian(
                 at = np.unravel_index(int(np.abs(runs[0] - runs[1]).argmax()), runs[0].shape)
                 where = tuple(int(i) for i in at)
                 raise GradientError(
-                    1, f"input {k}", where, float(runs[0][where]), float(runs[1][where]), "non-deterministic"
+                    1,
+                    f"input {k}",
+                    where,
+                    float(runs[0][where]),
+                    float(runs[1][where]),
+                    "one sweep",
+                    "the next gives",
                 )
         wrong = ~(np.abs(analytic - numeric) <= atol + rtol * np.abs(numeric))
         if wrong.any():
@@ -171,7 +177,7 @@ def _check_jacobian(
                 place,
                 float(analytic[index]),
                 float(numeric[index]),
-                "reverse",
+                "reverse mode",
             )
 
 
