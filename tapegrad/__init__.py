@@ -12,14 +12,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad import autograd
-from tapegrad.autograd import (
-    detect_anomaly,
-    enable_grad,
-    is_grad_enabled,
-    no_grad,
-    set_grad_enabled,
-)
+from tapegrad import autograd as autograd
+from tapegrad.autograd import detect_anomaly as detect_anomaly
+from tapegrad.autograd import enable_grad as enable_grad
+from tapegrad.autograd import is_grad_enabled as is_grad_enabled
+from tapegrad.autograd import no_grad as no_grad
+from tapegrad.autograd import set_grad_enabled as set_grad_enabled
 from tapegrad.ops import namespace as _namespace
 
 __version__ = "0.1.0"
@@ -29,7 +27,7 @@ _grad_mode = ("autograd", "detect_anomaly", "enable_grad", "is_grad_enabled", "n
 _late = ("testing",)  # imported when first used
 
 globals().update(_namespace.exports)
-__all__ = sorted([*_namespace.exports, *_grad_mode, *_late])  # noqa: PLE0605
+__all__ = sorted([*_namespace.exports, *_grad_mode, *_late])
 
 
 def __getattr__(name: str) -> Any:

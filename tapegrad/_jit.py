@@ -191,37 +191,17 @@ def at(address):
     return array(address, 0, np.int64)
 
 
-def _caller(n_args: int) -> Any:
-    """Build an intrinsic that calls the C function at an address with ``n_args`` integers."""
-    word = ir.IntType(64)
+@intrinsic
+def invoke(typingctx, target, words):
+    """Call the C function at ``target`` with a tuple of integers; its integer result is a status."""
 
     def codegen(context, builder, signature, args):
-        target = builder.inttoptr(args[0], ir.FunctionType(word, [word] * n_args).as_pointer())
-        return builder.call(target, args[1:])
+        word = ir.IntType(64)
+        values = cgutils.unpack_tuple(builder, args[1])
+        kind = ir.FunctionType(word, [word] * len(values))
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
 
-    signature = types.int64(*[types.int64] * (n_args + 1))
-    if n_args == 5:
-
-        @intrinsic
-        def call(typingctx, target, a, b, c, d, e):
-            return signature, codegen
-
-    elif n_args == 6:
-
-        @intrinsic
-        def call(typingctx, target, a, b, c, d, e, f):
-            return signature, codegen
-
-    else:
-
-        @intrinsic
-        def call(typingctx, target, a, b, c, d, e, f, g):
-            return signature, codegen
-
-    return call
-
-
-call5, call6, call7 = _caller(5), _caller(6), _caller(7)
+    return types.int64(types.int64, words), codegen
 
 
 @intrinsic
@@ -281,6 +261,19 @@ def like(typingctx, value, x):
 
 
 @intrinsic
+def muladd(typingctx, x, y, z):
+    """``x * y + z``, fused where the machine does that at no cost."""
+    double = ir.DoubleType()
+
+    def codegen(context, builder, signature, args):
+        signature = ir.FunctionType(double, [double] * 3)
+        function = builder.module.declare_intrinsic("llvm.fmuladd", [double], signature)
+        return builder.call(function, args)
+
+    return types.float64(types.float64, types.float64, types.float64), codegen
+
+
+@intrinsic
 def f64_to_bits(typingctx, x):
     """The 64 bits of a float64, as an int64."""
 
@@ -304,7 +297,7 @@ def bits_to_f64(typingctx, bits):
 
 _libraries: dict[str, Any] = {}  # machine code stays mapped for as long as the process lives
 _jitted: dict[Any, Any] = {}
-_BITS = {"like": like, "f64_to_bits": f64_to_bits, "bits_to_f64": bits_to_f64, "call_n": call_n}
+_BITS = {"like": like, "f64_to_bits": f64_to_bits, "bits_to_f64": bits_to_f64, "call_n": call_n, "muladd": muladd}
 _FAST: dict[bool, Any] = {False: False, True: {"reassoc", "contract"}}
 
 

@@ -157,3 +157,7 @@ def run(steps: int, data: str | None, label: int, tape_lines: int) -> int:
     if len(lines) > tape_lines:
         print(f"... and {len(lines) - tape_lines} more")
     return 0
+
+
+# The tape names the user's lines and passes over tapegrad's own; here the demo is the user.
+__name__ = "demo"

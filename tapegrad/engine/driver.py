@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tapegrad import _jit
 from tapegrad.engine import layout as L
+from tapegrad.engine import tiles
 from tapegrad.engine.interpret import forward_loop, reverse_loop
 from tapegrad.engine.library import library
 from tapegrad.engine.plan import REGION_LIMIT, plan
@@ -68,6 +70,8 @@ class Runner:
         self.scratch = np.zeros(L.SCRATCH + 16, np.int64)
         self.buffer, self.frame[L.F_BUFFER] = _aligned(1 << 20)
         self.memory, self.frame[L.F_MEMORY] = _aligned(1 << 12)
+        self.frame[L.F_RUN_REGION] = _jit.kernel("run_region", tiles.run_region, 10, {})
+        self.frame[L.F_SELF] = address_of(self.frame)
         self.capacity = 0
         self.grow(512)
 

@@ -7,15 +7,14 @@ recorded when it was traced once.
 
 from __future__ import annotations
 
-from tapegrad._jit import array, at, call6, fill_bytes, jit, words
+from tapegrad._jit import at, fill_bytes, invoke, jit, words
 from tapegrad.engine.layout import (
     ACTIVE, ADDR, ADJ, AFTER, ARITY, DTYPE, DURING, F_CODE, F_CONSTS, F_GROUPS, F_INFO, F_KERNELS, F_MEMBERS,
-    F_MEMORY, F_PARAMS, F_SLOTS, F_SPANS, F_SPECS, F_STARTS, F_T_CODE, F_T_CONSTS, F_T_MEMBERS, F_T_SLOTS,
+    F_MEMORY, F_PARAMS, F_RUN_REGION, F_SELF, F_SLOTS, F_SPANS, F_SPECS, F_STARTS, F_T_CODE, F_T_CONSTS, F_T_MEMBERS, F_T_SLOTS,
     F_TOTALS, G_KIND, G_PHASES, G_REVERSE, G_SPEC, G_START, G_STOP, GRAD, ITEMSIZE, KIND, KIND_ELEMENTWISE,
     KIND_INPUT, KIND_MOVEMENT, OP, OP_MASK, SIG, SIZE, SPEC, STORE, T_FAILED, T_GROUPS, TOUCHED, WANT, X, Y, Z,
 )  # fmt: skip
-from tapegrad.engine.tiles import N_DTYPES, WHICH, accumulate, kernel_dtype, run_region
-from numpy import float64
+from tapegrad.engine.tiles import N_DTYPES, WHICH, accumulate, kernel_dtype
 
 __all__ = ["TEMPLATE_INPUTS", "forward_loop", "reverse_loop"]
 
@@ -34,7 +33,19 @@ def _call_structured(frame, code, i, op, out):
     z = code[8 * code[8 * i + Z] + ADDR] if arity > 2 else 0
     q = code[8 * i + Z] if arity < 3 else 0
     p = frame[F_PARAMS] + 8 * at(frame[F_STARTS])[code[8 * i + SIG]]
-    return call6(kernels[(op * N_DTYPES + dtype) * WHICH], out, x, y, z, p, q)
+    return invoke(kernels[(op * N_DTYPES + dtype) * WHICH], (out, x, y, z, p, q))
+
+
+@jit
+def _run_region(frame, start, stop, spec, phase, reverse):
+    """Run a region of the tape (``tiles.run_region``)."""
+    return invoke(
+        frame[F_RUN_REGION],
+        (
+            frame[F_SELF], frame[F_CODE], frame[F_SLOTS], frame[F_CONSTS], frame[F_MEMBERS],
+            start, stop, spec, phase, reverse,
+        ),
+    )  # fmt: skip
 
 
 @jit
@@ -43,7 +54,6 @@ def forward_loop(frame_array, phase):
     frame = words(frame_array)
     code, slots, groups = at(frame[F_CODE]), at(frame[F_SLOTS]), at(frame[F_GROUPS])
     members, totals = at(frame[F_MEMBERS]), at(frame[F_TOTALS])
-    consts = array(frame[F_CONSTS], 0, float64)
     for g in range(totals[T_GROUPS]):
         if not groups[8 * g + G_PHASES] & phase:
             continue
@@ -52,7 +62,7 @@ def forward_loop(frame_array, phase):
         status = 0
         if groups[8 * g + G_KIND] == KIND_ELEMENTWISE:
             stop, spec = groups[8 * g + G_STOP], groups[8 * g + G_SPEC]
-            status = run_region(frame, code, slots, consts, members, start, stop, spec, phase, False)
+            status = _run_region(frame, start, stop, spec, phase, 0)
         elif not code[8 * i + ADDR] and slots[16 * i + WANT] & phase:
             status = _call_structured(frame, code, i, code[8 * i + OP] & OP_MASK, slots[16 * i + STORE])
             code[8 * i + ADDR] = slots[16 * i + STORE]
@@ -67,8 +77,7 @@ def _run_template(frame, s, i, k):
     """Add the cotangent that instruction ``i`` sends to its operand ``k``."""
     code, slots = at(frame[F_CODE]), at(frame[F_SLOTS])
     specs, info, spans = at(frame[F_SPECS]), at(frame[F_INFO]), at(frame[F_SPANS])
-    t_code, t_slots, t_members = at(frame[F_T_CODE]), at(frame[F_T_SLOTS]), at(frame[F_T_MEMBERS])
-    t_consts = array(frame[F_T_CONSTS], 0, float64)
+    t_code, t_slots = at(frame[F_T_CODE]), at(frame[F_T_SLOTS])
     memory = frame[F_MEMORY]
     begin, end, result = spans[4 * s], spans[4 * s + 1], spans[4 * s + 2]
     target = code[8 * i + X + k]
@@ -95,7 +104,13 @@ def _run_template(frame, s, i, k):
         if info[8 * op + KIND] == KIND_ELEMENTWISE:
             t_slots[16 * r + STORE] = out
             t_slots[16 * r + WANT] = AFTER
-            status = run_region(frame, t_code, t_slots, t_consts, t_members, r, r + 1, spec, AFTER, False)
+            status = invoke(
+                frame[F_RUN_REGION],
+                (
+                    frame[F_SELF], frame[F_T_CODE], frame[F_T_SLOTS], frame[F_T_CONSTS], frame[F_T_MEMBERS],
+                    r, r + 1, spec, AFTER, 0,
+                ),
+            )  # fmt: skip
         else:
             if t_slots[16 * r + TOUCHED]:
                 t_code[8 * r + Z] = raw
@@ -131,7 +146,7 @@ def _scatter(frame, i):
     op = code[8 * i + OP] & OP_MASK
     kernel = kernels[(op * N_DTYPES + specs[32 * spec + DTYPE]) * WHICH + 4]
     p = frame[F_PARAMS] + 8 * at(frame[F_STARTS])[code[8 * i + SIG]]
-    return call6(kernel, slots[16 * x + ADJ], slots[16 * i + ADJ], 0, 0, p, code[8 * i + Z])
+    return invoke(kernel, (slots[16 * x + ADJ], slots[16 * i + ADJ], 0, 0, p, code[8 * i + Z]))
 
 
 @jit
@@ -140,7 +155,6 @@ def reverse_loop(frame_array, first, last):
     frame = words(frame_array)
     code, slots, groups = at(frame[F_CODE]), at(frame[F_SLOTS]), at(frame[F_GROUPS])
     members, info, spans = at(frame[F_MEMBERS]), at(frame[F_INFO]), at(frame[F_SPANS])
-    consts = array(frame[F_CONSTS], 0, float64)
     for g in range(last - 1, first - 1, -1):
         if not groups[8 * g + G_REVERSE]:
             continue
@@ -149,7 +163,7 @@ def reverse_loop(frame_array, first, last):
         status = 0
         if groups[8 * g + G_KIND] == KIND_ELEMENTWISE:
             stop, spec = groups[8 * g + G_STOP], groups[8 * g + G_SPEC]
-            status = run_region(frame, code, slots, consts, members, start, stop, spec, DURING, True)
+            status = _run_region(frame, start, stop, spec, DURING, 1)
         elif slots[16 * i + TOUCHED]:
             if groups[8 * g + G_KIND] == KIND_MOVEMENT:
                 status = _scatter(frame, i)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapegrad._jit import array, at, call5, call7, copy_bytes, fill_bytes, jit
+from tapegrad._jit import array, at, copy_bytes, fill_bytes, invoke, jit
 from tapegrad.engine.layout import (
     ACTIVE, ADDR, ADJ, AREG, ARITY, DTYPE, F_BUFFER, F_INFO, F_KERNELS, F_SCRATCH, F_SPECS, GRAD, ITEMSIZE, NDIM,
     OP, OP_MASK, REVERSE, S_BACKWARD, S_FORWARD, S_LOADS, S_STORES, S_SUMS, S_ZEROS, SCRATCH, SHAPE, SINK, SIZE,
@@ -473,7 +473,7 @@ def _run_tiles(code, slots, specs, region_spec, base, c):
             y = scratch[r] + t * scratch[r + 1]
             r = 2 * forward[step + R_Z]
             z = scratch[r] + t * scratch[r + 1]
-            call5(fn, n, out, x, y, z)
+            invoke(fn, (n, out, x, y, z))
         for q in range(c[N_ZEROS]):
             r = 2 * zeros[2 * q]
             fill_bytes(scratch[r] + t * scratch[r + 1], 0, n * zeros[2 * q + 1])
@@ -495,7 +495,7 @@ def _run_tiles(code, slots, specs, region_spec, base, c):
             y = scratch[r] + t * scratch[r + 1]
             r = 2 * backward[step + R_Z]
             z = scratch[r] + t * scratch[r + 1]
-            call7(fn, n, gx, g, out, x, y, z)
+            invoke(fn, (n, gx, g, out, x, y, z))
         for q in range(c[N_STORES]):
             o = stores[2 * q + 1]
             spec = code[8 * o + SPEC]
@@ -513,15 +513,19 @@ def _run_tiles(code, slots, specs, region_spec, base, c):
             fill_constant(slots[16 * i + STORE], 1, dtype, sums[s] + sums[s + 1])
 
 
-@jit
-def run_region(frame, code, slots, consts, members, start, stop, region_spec, phase, reverse):
+def run_region(
+    frame_at, code_at, slots_at, consts_at, members_at, start, stop, region_spec, phase, reverse
+):
     """Run a region's members that are wanted in ``phase``; with ``reverse`` also its reverse.
+
+    Compiled as a kernel of its own and called by address: inlined into both loops it would double
+    the time they take to compile.
 
     Parameters
     ----------
-    frame : pointer
+    frame_at : address
         The run's frame (see ``layout``).
-    code, slots, consts, members : pointers
+    code_at, slots_at, consts_at, members_at : addresses
         The tape's or a template's instructions, scratch and constants; ``members[start:stop]`` are the
         region's instructions.
     region_spec : int
@@ -532,6 +536,8 @@ def run_region(frame, code, slots, consts, members, start, stop, region_spec, ph
     int
         0, or a negative number if a value that should be in memory is not (a planning error).
     """
+    frame, code, slots, members = at(frame_at), at(code_at), at(slots_at), at(members_at)
+    consts = array(consts_at, 0, np.float64)
     specs, info, kernels = at(frame[F_SPECS]), at(frame[F_INFO]), at(frame[F_KERNELS])
     base = frame[F_SCRATCH]
     c = at(base + 8 * SCRATCH)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["T", "TO", "array", "bits_to_f64", "call_n", "f64_to_bits", "int64", "like"]
+__all__ = ["T", "TO", "array", "bits_to_f64", "call_n", "f64_to_bits", "int64", "like", "muladd"]
 
 int64 = np.int64
 # Placeholders: the compiler substitutes the dtype a kernel is built for.
@@ -45,3 +45,8 @@ def bits_to_f64(bits: Any) -> Any:
 def call_n(target: int, words: tuple) -> None:
     """Call the C function at ``target`` with integers or addresses."""
     ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(words))(int(target))(*[int(w) for w in words])
+
+
+def muladd(x: Any, y: Any, z: Any) -> Any:
+    """``x * y + z``; compiled, it is rounded once where the machine has such an instruction."""
+    return x * y + z

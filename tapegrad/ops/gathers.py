@@ -20,7 +20,7 @@ __all__ = ["gather", "gather_along", "index_put", "scatter_along", "wrap_index"]
 
 
 def _blocks(count: int, width: int, size: int) -> tuple[int, int, int]:
-    return count, width, size // width if width else 0
+    return (count, width, size // width) if width else (0, 0, 0)
 
 
 def _gather_shape(x: Spec, idx: Spec, width: int, shape: tuple[int, ...]) -> Out:
@@ -89,9 +89,9 @@ def scatter_along(g: Tensor, idx: Tensor, axis: int, n: int) -> Tensor:
 
 def _put_rule(g: Tensor, out: Any, x: Tensor, y: Tensor, z: Tensor, width: int, unique: bool) -> Tensor:
     taken = gather(g, z, width, y._spec.shape)
-    if unique:
+    if unique or not width:
         return taken
-    blocks = x._spec.size // width if width else 0
+    blocks = x._spec.size // width
     last = narrow(record(LAST_WRITES, (z,), {"blocks": blocks}), 0, 0, z._spec.size)
     wide = reshaped(last, z._spec.shape + (1,) * (y._spec.ndim - z._spec.ndim))
     return ns.where(ns.not_equal(wide, 0), taken, 0.0)

@@ -171,8 +171,8 @@ def _expand(name: str, key: Any, ndim: int) -> tuple[list[Any], bool]:
         raise IndexError(
             f"{name}: too many indices for array: array is {ndim}-dimensional, but {used} were indexed"
         )
-    if dots >= 0:
-        entries[dots : dots + 1] = [FULL] * (ndim - used)
+    if dots >= 0:  # an ellipsis that stands for nothing still keeps arrays apart
+        entries[dots : dots + 1] = [FULL] * (ndim - used) or ([Ellipsis] if arrays else [])
     else:
         entries += [FULL] * (ndim - used)
     return entries, arrays
@@ -248,15 +248,18 @@ def _numbers(name: str, shape: tuple[int, ...], key: tuple) -> np.ndarray:
     return np.ascontiguousarray(flat, np.int64).reshape(np.shape(flat))
 
 
+def _axes_of(e: Any) -> int:
+    """How many axes an entry of a key uses up."""
+    if e is None or e is Ellipsis:
+        return 0
+    return int(e.ndim) if isinstance(e, np.ndarray) and e.dtype.kind == "b" else 1
+
+
 def _advanced(name: str, x: Tensor, entries: list[Any]) -> tuple[Tensor, int, tuple[int, ...], Any]:
     """Block numbers, width, shape of the result, and the numbers if they are constant."""
-    while entries and isinstance(entries[-1], slice) and entries[-1] == FULL:
+    while entries[-1] is Ellipsis or (isinstance(entries[-1], slice) and entries[-1] == FULL):
         entries.pop()
-    axes = sum(
-        (e.ndim if isinstance(e, np.ndarray) and e.dtype.kind == "b" else 1)
-        for e in entries
-        if e is not None
-    )
+    axes = sum(_axes_of(e) for e in entries)
     lead, tail = x._spec.shape[:axes], x._spec.shape[axes:]
     tensors = [(k, e) for k, e in enumerate(entries) if isinstance(e, Tensor)]
     if not tensors:
@@ -270,8 +273,7 @@ def _advanced(name: str, x: Tensor, entries: list[Any]) -> tuple[Tensor, int, tu
     axis_of, axis = {}, 0
     for k, e in enumerate(entries):
         axis_of[k] = axis
-        if e is not None:
-            axis += e.ndim if isinstance(e, np.ndarray) and e.dtype.kind == "b" else 1
+        axis += _axes_of(e)
     if any(lead[axis_of[k]] == 0 and e._spec.size for k, e in tensors):
         raise IndexError(f"{name}: index out of bounds for an axis of size 0 (shape {x._spec.shape})")
     numbers = _numbers(name, lead, tuple(known))
@@ -283,7 +285,7 @@ def _advanced(name: str, x: Tensor, entries: list[Any]) -> tuple[Tensor, int, tu
             places.append(k)
     joint = broadcast_shapes(name, *shapes)
     together = places == list(range(places[0], places[-1] + 1))
-    before = sum(1 for e in known[: places[0]] if not isinstance(e, int)) if together else 0
+    before = sum(e is not Ellipsis for e in known[: places[0]]) if together else 0
     after = numbers.ndim - before - len(joint)
     total = tensor_from_array(numbers)
     for k, e in tensors:

@@ -158,14 +158,9 @@ def _check_jacobian(
             if not np.all(np.abs(runs[0] - runs[1]) <= nondet_tol) and not np.isnan(runs[0]).any():
                 at = np.unravel_index(int(np.abs(runs[0] - runs[1]).argmax()), runs[0].shape)
                 where = tuple(int(i) for i in at)
+                first, second = float(runs[0][where]), float(runs[1][where])
                 raise GradientError(
-                    1,
-                    f"input {k}",
-                    where,
-                    float(runs[0][where]),
-                    float(runs[1][where]),
-                    "one sweep",
-                    "the next gives",
+                    1, f"input {k}", where, first, second, "one reverse sweep", "the next gives"
                 )
         wrong = ~(np.abs(analytic - numeric) <= atol + rtol * np.abs(numeric))
         if wrong.any():

@@ -81,12 +81,11 @@ def draw(
     if dtype.kind == "b":
         return rng.integers(0, 2, shape).astype(bool)
     if dtype.kind in "iu":
-        low, high, avoid = interval(domain, 5.0)
-        first, last = int(np.ceil(max(low, 0.0 if dtype.kind == "u" else low))), int(np.floor(high))
-        whole = rng.integers(first, max(first, last) + 1, shape)
-        for kink in avoid:
-            whole = np.where(whole == kink, whole + 1, whole)
-        return whole.astype(dtype)
+        # far enough for all elements to differ: which of two equals comes first is nobody's business
+        low, high, avoid = interval(domain, max(5.0, float(size)))
+        first, last = int(np.ceil(max(low, 0.0) if dtype.kind == "u" else low)), int(np.floor(high))
+        whole = np.setdiff1d(np.arange(first, max(first, last) + 1), avoid)
+        return rng.choice(whole, shape, replace=len(whole) < size).astype(dtype)
     low, high, avoid = interval(domain)
     # One value per equal cell, so that sorting, maxima and ties are decided by a clear margin.
     cells = (rng.permutation(size) + rng.uniform(0.25, 0.75, size)) / max(size, 1)
