@@ -385,7 +385,7 @@ def _check_saved(tape: Tape, slot: int, operands: list[int], reads: int) -> None
     read = [slot] if reads & 1 else []
     read += [o for j, o in enumerate(operands) if reads & (2 << j) and o >= 0]
     for s in read:
-        if s in tape.mutations:
+        if s in tape.mutations and slot < tape.mutations[s][0]:
             raise mutated_error(tape, slot, s)
 
 

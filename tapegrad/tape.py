@@ -41,9 +41,9 @@ OP_MASK = GRAD - 1
 
 # Bits of the state column.
 FREED = 1  # a backward pass has freed what this instruction saved
-MUTATED = 2  # the slot's tensor was changed in place afterwards
+MUTATED = 2  # the slot's tensor was changed in place afterwards, by instructions from STATE >> 8 on
 
-SEAL_EVERY = 4096  # instructions: pending work is run at the latest then
+SEAL_EVERY = 1024  # instructions: pending work is run at the latest then (more would outgrow the L2 cache)
 PENDING_BYTES = 256 << 20
 RECLAIM_EVERY = 512
 
@@ -100,7 +100,8 @@ class Tape:
         self.code = np.zeros((256, COLUMNS), np.int64)
         self.const_pool = np.zeros(64)
         self.keep: dict[int, Any] = {}  # slot -> array that owns a stored, unheld value
-        self.mutations: dict[int, tuple[int, str]] = {}  # slot -> (mutating slot, name)
+        self.mutations: dict[int, tuple[int, int, str]] = {}  # slot -> (since, by, name): see mutated
+        self.in_place_since = 0  # where the in-place operation under way began
         self.reset_signatures()
         self.bindings: dict[int, int] = {}  # id(tensor of another thread) -> slot
         self.leaves: dict[int, Any] = {}  # slot -> leaf that has since moved to another slot
@@ -178,8 +179,12 @@ class Tape:
             self.run()
 
     def mutated(self, slot: int, by: int, name: str, t: Tensor) -> None:
-        """Note that the Tensor at ``slot`` now stands for slot ``by``."""
-        self.mutations[slot] = (by, name)
+        """Note that the Tensor at ``slot`` now stands for slot ``by``.
+
+        Instructions before the in-place operation that read the slot's value in reverse are refused;
+        the operation's own may (PyTorch keeps a copy for them).
+        """
+        self.mutations[slot] = (self.in_place_since, by, name)
         if t._value is not None:
             self.keep[slot] = t._value
         self.tensors[slot] = Ghost(t._spec)

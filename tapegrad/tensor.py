@@ -424,6 +424,7 @@ class Tensor:
 
     def _check_in_place(self) -> None:
         """Refuse what PyTorch refuses, before anything is recorded."""
+        current.tape.in_place_since = len(current.tape.tensors)
         if current.tape.grad_enabled:
             base = self._extra.base if self._extra is not None else None
             detached = self._extra is not None and _DETACH in self._extra.path

@@ -30,7 +30,7 @@ from tapegrad.engine.walk import (
 )
 from tapegrad.ops.table import rows as table_rows
 from tapegrad.spec import table as spec_table
-from tapegrad.tape import MUTATED, OP_MASK, Ghost, Tape
+from tapegrad.tape import FREED, MUTATED, OP_MASK, Ghost, Tape
 from tapegrad.tensor import Tensor, tensor_from_array
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def freed_error(tape: Tape, slot: int) -> RuntimeError:
 
 def mutated_error(tape: Tape, slot: int, changed: int) -> RuntimeError:
     """The error for a derivative that needs a value which was changed in place."""
-    by, name = tape.mutations.get(changed, (-1, "an in-place operation"))
+    _, by, name = tape.mutations.get(changed, (0, -1, "an in-place operation"))
     line = f" at {tape.source(by)}" if by >= 0 else ""
     return RuntimeError(
         "one of the variables needed for gradient computation has been modified by an inplace "
@@ -333,12 +333,14 @@ def run_backward(
     dict
         Gradient arrays by slot.
     """
+    if tape.anomaly:
+        run_forward(tape)  # values are looked at in the order in which they were recorded
     root_slots = [t._slot if t._tape is tape else tape.bind(t) for t, _ in roots]
     wanted = [t._slot if t._tape is tape else tape.bind(t) for t in targets or ()]
     n = tape.seal()
     r = _runner(tape)
-    for slot in tape.mutations:
-        tape.code[slot, L.STATE] |= MUTATED
+    for slot, (since, _, _) in tape.mutations.items():
+        tape.code[slot, L.STATE] = (tape.code[slot, L.STATE] & FREED) | MUTATED | since << 8
     planned = False
     while not planned:
         inputs = _begin(tape, r, n)

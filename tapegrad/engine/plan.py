@@ -127,7 +127,7 @@ def _reach(n, code, slots, info, templates, template_uses, found, totals, backwa
                         return
                     if reads & USES_OUT:
                         slots[16 * i + NEED] = 1
-                        if code[8 * i + STATE] & MUTATED:
+                        if code[8 * i + STATE] & MUTATED and i < code[8 * i + STATE] >> 8:
                             totals[T_ERROR] = MUTATED_ERROR
                             totals[T_WHERE] = i
                             totals[T_CHANGED] = i
@@ -136,7 +136,7 @@ def _reach(n, code, slots, info, templates, template_uses, found, totals, backwa
                         p = code[8 * i + X + j]
                         if reads & (USES_X << j) and p >= 0:
                             slots[16 * p + NEED] = 1
-                            if code[8 * p + STATE] & MUTATED:
+                            if code[8 * p + STATE] & MUTATED and i < code[8 * p + STATE] >> 8:
                                 totals[T_ERROR] = MUTATED_ERROR
                                 totals[T_WHERE] = i
                                 totals[T_CHANGED] = p

@@ -61,8 +61,8 @@ def reclaim(tape: Tape) -> None:
     tape.const_pool[:n_consts] = consts[:n_consts]
     tape.keep = {number[i]: v for i, v in tape.keep.items() if live[i]}
     tape.mutations = {
-        number[i]: (number[by] if by >= 0 else -1, name)
-        for i, (by, name) in tape.mutations.items()
+        number[i]: (int(np.searchsorted(kept, since)), number[by] if by >= 0 else -1, name)
+        for i, (since, by, name) in tape.mutations.items()
         if live[i]
     }
     tape.leaves = {number[i]: r for i, r in tape.leaves.items() if live[i] and r() is not None}

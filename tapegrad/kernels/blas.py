@@ -11,6 +11,8 @@ from tapegrad.kernels.memory import TO, T, array, call_n, int64
 
 __all__ = ["GEMM", "GEMV", "matmul", "matvec"]
 
+SHORT = 32  # rows up to this length run faster in plain loops than in a library
+
 # Columns of ``p``.  Letters are those of BLAS for (y, x), in its order of arguments.
 GEMM = (
     "target letter_y letter_x n m k alpha ld_y ld_x zero one batch step_x step_y step_out tx ty size_x size_y size_out itemsize"
@@ -21,24 +23,77 @@ GEMV = (
 
 
 def loops(o, at, a, c, b, e, m, n, k, tx, ty, keep):  # type: ignore[no-untyped-def]
-    """The plain triple loop: for integers, and for matrices too small to be worth a call."""
+    """Plain loops, sums in registers: for integers, and for matrices not worth a call."""
     si, sk = (int64(1), m) if tx else (k, int64(1))
+    rk, rj = (int64(1), k) if ty else (n, int64(1))
     for i in range(m):
-        to = at + i * n
-        if not keep:
-            for j in range(n):
-                o[to + j] = TO(0)
-        if ty:
-            for j in range(n):
-                s = o[to + j]
-                for r in range(k):
-                    s = TO(s + TO(a[c + i * si + r * sk]) * TO(b[e + j * k + r]))
-                o[to + j] = s
-        else:
-            for r in range(k):
-                v = TO(a[c + i * si + r * sk])
-                for j in range(n):
-                    o[to + j] = TO(o[to + j] + v * TO(b[e + r * n + j]))
+        to, first = at + i * n, c + i * si
+        j = int64(0)
+        while j + 4 <= n:
+            s0 = s1 = s2 = s3 = TO(0)
+            if keep:
+                s0, s1, s2, s3 = o[to + j], o[to + j + 1], o[to + j + 2], o[to + j + 3]
+            left, right = first, e + j * rj
+            for _ in range(k):
+                v = a[left]
+                s0 = TO(s0 + TO(v * b[right]))
+                s1 = TO(s1 + TO(v * b[right + rj]))
+                s2 = TO(s2 + TO(v * b[right + 2 * rj]))
+                s3 = TO(s3 + TO(v * b[right + 3 * rj]))
+                left += sk
+                right += rk
+            o[to + j], o[to + j + 1], o[to + j + 2], o[to + j + 3] = s0, s1, s2, s3
+            j += 4
+        while j < n:
+            s0 = o[to + j] if keep else TO(0)
+            left, right = first, e + j * rj
+            for _ in range(k):
+                s0 = TO(s0 + TO(a[left] * b[right]))
+                left += sk
+                right += rk
+            o[to + j] = s0
+            j += 1
+
+
+def rows_dot(o, at, a, c, v, e, m, k):  # type: ignore[no-untyped-def]
+    """Short rows times a vector, four rows at a time."""
+    i = int64(0)
+    while i + 4 <= m:
+        s0 = s1 = s2 = s3 = TO(0)
+        first = c + i * k
+        for j in range(k):
+            w = v[e + j]
+            s0 = TO(s0 + TO(a[first + j] * w))
+            s1 = TO(s1 + TO(a[first + k + j] * w))
+            s2 = TO(s2 + TO(a[first + 2 * k + j] * w))
+            s3 = TO(s3 + TO(a[first + 3 * k + j] * w))
+        o[at + i], o[at + i + 1], o[at + i + 2], o[at + i + 3] = s0, s1, s2, s3
+        i += 4
+    while i < m:
+        s0 = TO(0)
+        for j in range(k):
+            s0 = TO(s0 + TO(a[c + i * k + j] * v[e + j]))
+        o[at + i] = s0
+        i += 1
+
+
+def rows_sum(o, at, a, c, v, e, m, k):  # type: ignore[no-untyped-def]
+    """The sum of ``k`` short rows of ``m``, weighted by a vector, four rows at a time."""
+    for j in range(m):
+        o[at + j] = TO(0)
+    i = int64(0)
+    while i + 4 <= k:
+        w0, w1, w2, w3 = v[e + i], v[e + i + 1], v[e + i + 2], v[e + i + 3]
+        first = c + i * m
+        for j in range(m):
+            s = TO(TO(a[first + j] * w0) + TO(a[first + m + j] * w1))
+            r = TO(TO(a[first + 2 * m + j] * w2) + TO(a[first + 3 * m + j] * w3))
+            o[at + j] = TO(o[at + j] + TO(s + r))
+        i += 4
+    while i < k:
+        for j in range(m):
+            o[at + j] = TO(o[at + j] + TO(a[c + i * m + j] * v[e + i]))
+        i += 1
 
 
 def matmul(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
@@ -90,16 +145,12 @@ def matvec(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
         return 0
     size = d[18]
     for i in range(batch):
-        if target == 0 or m * k <= 256:
-            b, c, e = i * step_out, i * step_x, i * step_v
-            if tx:
-                for j in range(m):
-                    o[b + j] = TO(0)
-                for r in range(k):
-                    w = TO(v[e + r])
-                    for j in range(m):
-                        o[b + j] = TO(o[b + j] + TO(a[c + r * m + j]) * w)
-            else:
+        b, c, e = i * step_out, i * step_x, i * step_v
+        if tx and (target == 0 or m <= SHORT):
+            rows_sum(o, b, a, c, v, e, m, k)
+        elif not tx and (target == 0 or k <= SHORT):
+            rows_dot(o, b, a, c, v, e, m, k)
+        else:
                 for j in range(m):
                     s = TO(0)
                     for r in range(k):

@@ -111,39 +111,101 @@ def prod(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     return 0
 
 
+def run_max(a, at, n):  # type: ignore[no-untyped-def]
+    """Greatest of ``n`` contiguous elements; NaN if one is (it is not equal to itself)."""
+    v0 = v1 = v2 = v3 = v4 = v5 = v6 = v7 = a[at]
+    bad = int64(0)
+    i = int64(0)
+    while i + 8 <= n:
+        c = at + i
+        w0, w1, w2, w3 = a[c], a[c + 1], a[c + 2], a[c + 3]
+        w4, w5, w6, w7 = a[c + 4], a[c + 5], a[c + 6], a[c + 7]
+        v0 = w0 if w0 > v0 else v0
+        v1 = w1 if w1 > v1 else v1
+        v2 = w2 if w2 > v2 else v2
+        v3 = w3 if w3 > v3 else v3
+        v4 = w4 if w4 > v4 else v4
+        v5 = w5 if w5 > v5 else v5
+        v6 = w6 if w6 > v6 else v6
+        v7 = w7 if w7 > v7 else v7
+        bad |= int64((w0 != w0) | (w1 != w1) | (w2 != w2) | (w3 != w3))
+        bad |= int64((w4 != w4) | (w5 != w5) | (w6 != w6) | (w7 != w7))
+        i += 8
+    while i < n:
+        w0 = a[at + i]
+        v0 = w0 if w0 > v0 else v0
+        bad |= int64(w0 != w0)
+        i += 1
+    if bad:
+        i = int64(0)
+        while a[at + i] == a[at + i]:
+            i += 1
+        return a[at + i]
+    v0 = v1 if v1 > v0 else v0
+    v2 = v3 if v3 > v2 else v2
+    v4 = v5 if v5 > v4 else v4
+    v6 = v7 if v7 > v6 else v6
+    v0 = v2 if v2 > v0 else v0
+    v4 = v6 if v6 > v4 else v4
+    return v4 if v4 > v0 else v0
+
+
+def run_min(a, at, n):  # type: ignore[no-untyped-def]
+    """Least of ``n`` contiguous elements; NaN if one is."""
+    v0 = v1 = v2 = v3 = v4 = v5 = v6 = v7 = a[at]
+    bad = int64(0)
+    i = int64(0)
+    while i + 8 <= n:
+        c = at + i
+        w0, w1, w2, w3 = a[c], a[c + 1], a[c + 2], a[c + 3]
+        w4, w5, w6, w7 = a[c + 4], a[c + 5], a[c + 6], a[c + 7]
+        v0 = w0 if w0 < v0 else v0
+        v1 = w1 if w1 < v1 else v1
+        v2 = w2 if w2 < v2 else v2
+        v3 = w3 if w3 < v3 else v3
+        v4 = w4 if w4 < v4 else v4
+        v5 = w5 if w5 < v5 else v5
+        v6 = w6 if w6 < v6 else v6
+        v7 = w7 if w7 < v7 else v7
+        bad |= int64((w0 != w0) | (w1 != w1) | (w2 != w2) | (w3 != w3))
+        bad |= int64((w4 != w4) | (w5 != w5) | (w6 != w6) | (w7 != w7))
+        i += 8
+    while i < n:
+        w0 = a[at + i]
+        v0 = w0 if w0 < v0 else v0
+        bad |= int64(w0 != w0)
+        i += 1
+    if bad:
+        i = int64(0)
+        while a[at + i] == a[at + i]:
+            i += 1
+        return a[at + i]
+    v0 = v1 if v1 < v0 else v0
+    v2 = v3 if v3 < v2 else v2
+    v4 = v5 if v5 < v4 else v4
+    v6 = v7 if v7 < v6 else v6
+    v0 = v2 if v2 < v0 else v0
+    v4 = v6 if v6 < v4 else v4
+    return v4 if v4 < v0 else v0
+
+
 def max_(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     d = array(p, 3, int64)
     outer, n, inner = d[0], d[1], d[2]
     a = array(x, outer * n * inner, T)
     o = array(out, outer * inner, T)
     for i in range(outer):
-        b = i * inner
         if inner == 1:
-            c = i * n
-            v0 = v1 = v2 = v3 = a[c]
-            j = int64(0)
-            while j + 4 <= n:  # a NaN stays: nothing compares greater, and it is not equal to itself
-                w0, w1, w2, w3 = a[c + j], a[c + j + 1], a[c + j + 2], a[c + j + 3]
-                v0 = v0 if v0 >= w0 or v0 != v0 else w0
-                v1 = v1 if v1 >= w1 or v1 != v1 else w1
-                v2 = v2 if v2 >= w2 or v2 != v2 else w2
-                v3 = v3 if v3 >= w3 or v3 != v3 else w3
-                j += 4
-            while j < n:
-                w0 = a[c + j]
-                v0 = v0 if v0 >= w0 or v0 != v0 else w0
-                j += 1
-            v0 = v0 if v0 >= v1 or v0 != v0 else v1
-            v2 = v2 if v2 >= v3 or v2 != v2 else v3
-            o[i] = v0 if v0 >= v2 or v0 != v0 else v2
-        else:
+            o[i] = run_max(a, i * n, n)
+            continue
+        b = i * inner
+        for l in range(inner):  # noqa: E741
+            o[b + l] = a[b * n + l]
+        for j in range(1, n):
+            c = (i * n + j) * inner
             for l in range(inner):  # noqa: E741
-                o[b + l] = a[i * n * inner + l]
-            for j in range(1, n):
-                c = (i * n + j) * inner
-                for l in range(inner):  # noqa: E741
-                    v, w = o[b + l], a[c + l]
-                    o[b + l] = v if v >= w or v != v else w
+                v, w = o[b + l], a[c + l]
+                o[b + l] = v if v >= w or v != v else w
     return 0
 
 
@@ -153,33 +215,17 @@ def min_(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     a = array(x, outer * n * inner, T)
     o = array(out, outer * inner, T)
     for i in range(outer):
-        b = i * inner
         if inner == 1:
-            c = i * n
-            v0 = v1 = v2 = v3 = a[c]
-            j = int64(0)
-            while j + 4 <= n:
-                w0, w1, w2, w3 = a[c + j], a[c + j + 1], a[c + j + 2], a[c + j + 3]
-                v0 = v0 if v0 <= w0 or v0 != v0 else w0
-                v1 = v1 if v1 <= w1 or v1 != v1 else w1
-                v2 = v2 if v2 <= w2 or v2 != v2 else w2
-                v3 = v3 if v3 <= w3 or v3 != v3 else w3
-                j += 4
-            while j < n:
-                w0 = a[c + j]
-                v0 = v0 if v0 <= w0 or v0 != v0 else w0
-                j += 1
-            v0 = v0 if v0 <= v1 or v0 != v0 else v1
-            v2 = v2 if v2 <= v3 or v2 != v2 else v3
-            o[i] = v0 if v0 <= v2 or v0 != v0 else v2
-        else:
+            o[i] = run_min(a, i * n, n)
+            continue
+        b = i * inner
+        for l in range(inner):  # noqa: E741
+            o[b + l] = a[b * n + l]
+        for j in range(1, n):
+            c = (i * n + j) * inner
             for l in range(inner):  # noqa: E741
-                o[b + l] = a[i * n * inner + l]
-            for j in range(1, n):
-                c = (i * n + j) * inner
-                for l in range(inner):  # noqa: E741
-                    v, w = o[b + l], a[c + l]
-                    o[b + l] = v if v <= w or v != v else w
+                v, w = o[b + l], a[c + l]
+                o[b + l] = v if v <= w or v != v else w
     return 0
 
 
@@ -222,6 +268,12 @@ def argmax(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     a = array(x, outer * n * inner, T)
     o = array(out, outer * inner, int64)
     for i in range(outer):
+        if inner == 1:
+            best, v = int64(0), run_max(a, i * n, n)
+            while a[i * n + best] != v and (v == v or a[i * n + best] == a[i * n + best]):
+                best += 1
+            o[i] = best
+            continue
         for l in range(inner):  # noqa: E741
             best = int64(0)
             v = a[i * n * inner + l]
@@ -241,6 +293,12 @@ def argmin(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     a = array(x, outer * n * inner, T)
     o = array(out, outer * inner, int64)
     for i in range(outer):
+        if inner == 1:
+            best, v = int64(0), run_min(a, i * n, n)
+            while a[i * n + best] != v and (v == v or a[i * n + best] == a[i * n + best]):
+                best += 1
+            o[i] = best
+            continue
         for l in range(inner):  # noqa: E741
             best = int64(0)
             v = a[i * n * inner + l]

@@ -21,18 +21,23 @@ import numpy as np
 from tapegrad.kernels.memory import like
 from tapegrad.kernels.vector_math import (
     NEAR,
+    atan,
+    atan2,
     cos_near,
+    cosh,
     erf,
     erfc,
     exp,
     exp2,
     expm1,
+    hypot,
     log,
     log1p,
     log2,
     ndtr,
     sigmoid,
     sin_near,
+    sinh,
     softplus,
     tan_near,
     tanh,
@@ -226,10 +231,6 @@ def power(x, y):
     if y == -1:
         return like(1, x) / x
     return x**y
-
-
-def hypot(x, y):
-    return np.hypot(x, y)
 
 
 # --- signs and rounding ---------------------------------------------------------------------------
@@ -452,22 +453,6 @@ def asin(x):
 
 def acos(x):
     return np.arccos(x)
-
-
-def atan(x):
-    return np.arctan(x)
-
-
-def atan2(x, y):
-    return np.arctan2(x, y)
-
-
-def sinh(x):
-    return np.sinh(x)
-
-
-def cosh(x):
-    return np.cosh(x)
 
 
 def asinh(x):

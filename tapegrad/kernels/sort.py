@@ -6,15 +6,14 @@ from tapegrad.kernels.memory import T, array, int64
 
 __all__ = ["argsort", "searchsorted"]
 
-RUN = 12  # insertion sort up to here
+RUN = 6  # insertion sort up to here
 
 
-def before(a, i, j, descending):  # type: ignore[no-untyped-def]
-    """Whether element ``i`` must come before ``j``: strictly less (greater), NaN last."""
-    v, w = a[i], a[j]
+def before(v, w, descending):  # type: ignore[no-untyped-def]
+    """Whether ``v`` must come before ``w``: strictly less (greater), NaN last.  Without branches."""
     if descending:
-        return v > w or (w != w and v == v)
-    return v < w or (w != w and v == v)
+        return (v > w) | ((w != w) & (v == v))
+    return (v < w) | ((w != w) & (v == v))
 
 
 def argsort(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
@@ -29,10 +28,10 @@ def argsort(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     for i in range(outer):
         first = i * n
         for start in range(0, n, RUN):
-            stop = min(start + RUN, n)
-            for j in range(start, stop):
+            for j in range(start, min(start + RUN, n)):
+                v = a[first + j]
                 k = j
-                while k > start and before(a, first + j, first + o[first + k - 1], descending):
+                while k > start and before(v, a[first + o[first + k - 1]], descending):
                     o[first + k] = o[first + k - 1]
                     k -= 1
                 o[first + k] = j
@@ -41,17 +40,23 @@ def argsort(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
         while width < n:
             for low in range(0, n, 2 * width):
                 middle, high = min(low + width, n), min(low + 2 * width, n)
-                j, k = low, middle
-                for at in range(low, high):
-                    if j < middle and (
-                        k >= high
-                        or not before(a, first + o[source + k], first + o[source + j], descending)
-                    ):
-                        o[target + at] = o[source + j]
-                        j += 1
-                    else:
-                        o[target + at] = o[source + k]
-                        k += 1
+                j, k, at = source + low, source + middle, target + low
+                j_end, k_end = source + middle, source + high
+                while j < j_end and k < k_end:  # which side wins is data, not a branch to predict
+                    left, right = o[j], o[k]
+                    second = int64(before(a[first + right], a[first + left], descending))
+                    o[at] = left + second * (right - left)
+                    j += 1 - second
+                    k += second
+                    at += 1
+                while j < j_end:
+                    o[at] = o[j]
+                    j += 1
+                    at += 1
+                while k < k_end:
+                    o[at] = o[k]
+                    k += 1
+                    at += 1
             source, target = target, source
             width *= 2
         if source != first:

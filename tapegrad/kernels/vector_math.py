@@ -26,6 +26,9 @@ TWO_OVER_PI = 0.6366197723675814
 # pi / 2 in pieces of 33 bits, whose products with integers below 2**20 are exact
 PIO2_1, PIO2_2 = 1.5707963267341256, 6.077100506303966e-11
 PIO2_3, PIO2_4 = 2.0222662487111665e-21, 8.4784276603689e-32
+PI, PI_REST = 3.141592653589793, 1.2246467991473532e-16
+PIO2, PIO2_REST = 1.5707963267948966, 6.123233995736766e-17
+PIO4, PIO4_REST = 0.7853981633974483, 3.061616997868383e-17
 NEAR = 1e6  # sin_near and its like reduce arguments up to here
 SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 ONE_BITS = 0x3FF0000000000000
@@ -65,12 +68,18 @@ def _clamp(x, low, high):
     return high if v > high else v
 
 
-def exp(x):
-    v = _clamp(np.float64(x), -800.0, 800.0)
+def _exp_parts(x):
+    """``p, k`` with ``exp(x) = p * 2**k``."""
+    v = _clamp(x, -800.0, 800.0)
     k = muladd(v, INV_LN2, MAGIC) - MAGIC
     r = muladd(k, -LN2_LO, muladd(k, -LN2_HI, v))
     z, q = _exp_factor(r)
-    return _scale(1.0 + muladd(z, q, r), k)
+    return 1.0 + muladd(z, q, r), k
+
+
+def exp(x):
+    p, k = _exp_parts(np.float64(x))
+    return _scale(p, k)
 
 
 def exp2(x):
@@ -103,6 +112,30 @@ def sigmoid(x):
     x = np.float64(x)
     e = exp(-np.fabs(x))
     return (e if x < 0 else 1.0) / (1.0 + e)
+
+
+def sinh(x):
+    x = np.float64(x)
+    a = np.fabs(x)
+    p, k = _exp_parts(a)
+    t = _scale(p, k - 1.0)  # half the exponential, which overflows later
+    far = t - 0.25 / t
+    z = x * x
+    y = z * z
+    a0 = muladd(0.008333333333333156, z, 0.16666666666666669)
+    a1 = muladd(2.7557319155667116e-06, z, 0.0001984126984143233)
+    a2 = muladd(1.6057222890911961e-10, z, 2.5052123502684773e-08)
+    b0 = muladd(a1, y, a0)
+    b1 = muladd(7.760067363062642e-13, y, a2)
+    p = muladd(b1, y * y, b0)
+    near = muladd(a * z, p, a)
+    return np.copysign(near if a < 1.0 else far, x)
+
+
+def cosh(x):
+    p, k = _exp_parts(np.fabs(np.float64(x)))
+    t = _scale(p, k - 1.0)
+    return t + 0.25 / t
 
 
 def tanh(x):
@@ -264,6 +297,65 @@ def tan_near(x):
     return x if np.fabs(x) < 1e-9 else out
 
 
+# --- angles ---------------------------------------------------------------------------------------
+
+
+def _angle(a, b):
+    """The angle of the point ``(b, a)``, both nonnegative, neither tiny sum nor both infinite.
+
+    The tangent is turned by 0, 45 or 90 degrees so that it lies within ``sqrt(2) - 1``.
+    """
+    low = (a < 0.4142135623730951 * b) | (a == 0)
+    high = a > 2.414213562373095 * b
+    num = -b if high else a - b
+    num = a if low else num
+    den = a if high else a + b
+    den = b if low else den
+    r = num / (1.0 if den == 0 else den)
+    turn = PIO2 if high else PIO4
+    rest = PIO2_REST if high else PIO4_REST
+    turn = 0.0 if low else turn
+    rest = 0.0 if low else rest
+    z = r * r
+    y = z * z
+    w = y * y
+    a0 = muladd(0.19999999999978754, z, -0.333333333333333)
+    a1 = muladd(0.11111110883506863, z, -0.14285714282425716)
+    a2 = muladd(0.07692103148152789, z, -0.09090900378384816)
+    a3 = muladd(0.058509745932371, z, -0.06663557384129518)
+    a4 = muladd(0.03837858684824363, z, -0.05052381638241955)
+    b0 = muladd(a1, y, a0)
+    b1 = muladd(a3, y, a2)
+    b2 = muladd(-0.018233568751106908, y, a4)
+    c0 = muladd(b1, w, b0)
+    p = muladd(b2, w * w, c0)
+    return turn + (r + muladd(r * z, p, rest))
+
+
+def atan(x):
+    x = np.float64(x)
+    return np.copysign(_angle(np.fabs(x), 1.0), x)
+
+
+def atan2(x, y):
+    x, y = np.float64(x), np.float64(y)
+    a, b = np.fabs(x), np.fabs(y)
+    scale = 1e-200 if (a > 1e300) | (b > 1e300) else 1.0  # the sum must not overflow
+    both = (a > LARGEST) & (b > LARGEST)
+    angle = _angle(1.0 if both else a * scale, 1.0 if both else b * scale)
+    back = PI - (angle - PI_REST)
+    return np.copysign(back if np.copysign(1.0, y) < 0 else angle, x)
+
+
+def hypot(x, y):
+    a, b = np.fabs(np.float64(x)), np.fabs(np.float64(y))
+    large = a if a > b else b
+    small = b if a > b else a
+    r = small / (1.0 if large == 0 else large)
+    out = large * np.sqrt(muladd(r, r, 1.0))
+    return INF if (a > LARGEST) | (b > LARGEST) else out
+
+
 # --- error functions ------------------------------------------------------------------------------
 
 
@@ -346,7 +438,7 @@ def erfc(x):
     other = 2.0 - tail
     far = other if x < 0 else tail
     near = 1.0 - _erf_small(x)
-    return near if a < 0.5 else far
+    return near if a < 0.6 else far
 
 
 def ndtr(x):

@@ -223,7 +223,7 @@ def _triangle(name: str, x: Any, k: int, lower: bool) -> Tensor:
     if x._spec.ndim < 2:
         raise ValueError(f"{name}: at least two axes are needed, not shape {x._spec.shape}")
     mask = np.tri(*x._spec.shape[-2:], k=k if lower else k - 1, dtype=bool)
-    return ns.where(mask if lower else ~mask, x, 0)
+    return ns.where(mask if lower else ~mask, x, False if x._spec.kind == "b" else 0)
 
 
 @public(reference=np.tril, samples=[Sample(((3, 4),)), Sample(((2, 3, 3),), {"k": -1})])

@@ -84,7 +84,9 @@ def draw(
         # far enough for all elements to differ: which of two equals comes first is nobody's business
         low, high, avoid = interval(domain, max(5.0, float(size)))
         first, last = int(np.ceil(max(low, 0.0) if dtype.kind == "u" else low)), int(np.floor(high))
-        whole = np.setdiff1d(np.arange(first, max(first, last) + 1), avoid)
+        whole = np.arange(first, max(first, last) + 1)
+        if len(allowed := np.setdiff1d(whole, avoid)):  # kinks at all integers are no reason to give up
+            whole = allowed
         return rng.choice(whole, shape, replace=len(whole) < size).astype(dtype)
     low, high, avoid = interval(domain)
     # One value per equal cell, so that sorting, maxima and ties are decided by a clear margin.

@@ -1,0 +1,17 @@
+"""``python -m benchmarks [NAME ...] [--smoke] [--json FILE] [--peers LIST]``."""
+
+import importlib
+import sys
+
+from benchmarks.harness import main
+
+# those that measure this process itself come before the ones that load the peers into it
+WORKLOADS = ("startup", "memory", "threads", "loops", "mlp_step", "chain", "logistic", "black_scholes")
+
+
+def load(name):
+    return importlib.import_module(f"benchmarks.{name}").run
+
+
+if __name__ == "__main__":
+    sys.exit(main(load, WORKLOADS))

@@ -1,0 +1,166 @@
+"""The libraries, behind one function: prepare "value and gradient" of an expression.
+
+An expression is written once, ``f(xp, *arrays)`` in the names of ``xp``, and everybody runs the same one.
+All of them are used the way their documentation does it, with the value looked at after every evaluation.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from benchmarks import THREADS
+
+PEERS = ("torch", "jax", "autograd", "mygrad")
+NAMES = ("exp", "log", "log1p", "sin", "sqrt", "tanh", "erf")
+
+
+@functools.cache
+def available(name: str) -> bool:
+    """Whether a library can be imported."""
+    try:
+        module(name)
+    except ImportError:
+        return False
+    return True
+
+
+@functools.cache
+def module(name: str) -> Any:
+    """Import a library and set its number of threads."""
+    found = importlib.import_module(name)
+    if name == "torch":
+        found.set_num_threads(THREADS)
+    return found
+
+
+@functools.cache
+def namespace(name: str) -> SimpleNamespace:
+    """The functions of `NAMES` that a library has."""
+    homes = {
+        "jax": ("jax.numpy", "jax.scipy.special"),
+        "autograd": ("autograd.numpy", "autograd.scipy.special"),
+        "numpy": ("numpy", "scipy.special"),
+    }
+    space = SimpleNamespace()
+    for home in homes.get(name, (name,)):
+        if home == "autograd.scipy.special" and not available("scipy"):
+            continue
+        source = importlib.import_module(home)
+        for function in NAMES:
+            if not hasattr(space, function) and hasattr(source, function):
+                setattr(space, function, getattr(source, function))
+    return space
+
+
+def value_and_grad(
+    name: str, f: Callable[..., Any], arrays: Sequence[Any], fixed: Sequence[Any] = ()
+) -> Callable[[], tuple[float, tuple[Any, ...]]]:
+    """Prepare the value and the gradient of ``f(xp, *arrays, *fixed)`` with respect to ``arrays``.
+
+    Parameters
+    ----------
+    name : str
+        ``"tapegrad"`` or one of `PEERS`.
+    f : callable
+        Returns a scalar.
+    arrays, fixed : sequences of numpy.ndarray
+        Converted (copied) once, here.
+
+    Returns
+    -------
+    callable
+        One evaluation: returns the value as a float, and one gradient per array.
+    """
+    return _PREPARE[name](f, tuple(arrays), tuple(fixed))
+
+
+def _tapegrad(f, arrays, fixed):
+    tg = module("tapegrad")
+    xp = namespace("tapegrad")
+    leaves = [tg.tensor(a, requires_grad=True) for a in arrays]
+    rest = [tg.tensor(a) for a in fixed]
+
+    def run():
+        for x in leaves:
+            x.grad = None
+        value = f(xp, *leaves, *rest)
+        value.backward()
+        return value.item(), tuple(x.grad for x in leaves)
+
+    return run
+
+
+def _torch(f, arrays, fixed):
+    torch = module("torch")
+    xp = namespace("torch")
+    leaves = [torch.tensor(a, requires_grad=True) for a in arrays]
+    rest = [torch.tensor(a) for a in fixed]
+
+    def run():
+        for x in leaves:
+            x.grad = None
+        value = f(xp, *leaves, *rest)
+        value.backward()
+        return value.item(), tuple(x.grad for x in leaves)
+
+    return run
+
+
+def _jax(f, arrays, fixed):
+    jax = module("jax")
+    xp = namespace("jax")
+    inputs = [jax.numpy.asarray(a) for a in (*arrays, *fixed)]
+    both = jax.jit(jax.value_and_grad(lambda *xs: f(xp, *xs), argnums=tuple(range(len(arrays)))))
+    both.lower(*inputs).compile()  # here, so that peak memory is the evaluation's, not the compiler's
+
+    def run():
+        value, grads = jax.block_until_ready(both(*inputs))
+        return float(value), grads
+
+    return run
+
+
+def _autograd(f, arrays, fixed):
+    autograd = module("autograd")
+    xp = namespace("autograd")
+    inputs = [a.copy() for a in arrays]
+    rest = [a.copy() for a in fixed]
+    if len(arrays) == 1:
+        one = autograd.value_and_grad(lambda x: f(xp, x, *rest))
+
+        def run():
+            value, g = one(inputs[0])
+            return float(value), (g,)
+
+        return run
+    several = autograd.value_and_grad(lambda xs: f(xp, *xs, *rest))
+
+    def run_several():
+        value, grads = several(tuple(inputs))
+        return float(value), tuple(grads)
+
+    return run_several
+
+
+def _mygrad(f, arrays, fixed):
+    mygrad = module("mygrad")
+    xp = namespace("mygrad")
+    leaves = [mygrad.tensor(a) for a in arrays]
+    rest = [a.copy() for a in fixed]
+
+    def run():
+        value = f(xp, *leaves, *rest)
+        value.backward()
+        grads = tuple(x.grad for x in leaves)
+        for x in leaves:
+            x.null_grad()
+        return value.item(), grads
+
+    return run
+
+
+_PREPARE = {"tapegrad": _tapegrad, "torch": _torch, "jax": _jax, "autograd": _autograd, "mygrad": _mygrad}
