@@ -25,32 +25,55 @@ GEMV = (
 def loops(o, at, a, c, b, e, m, n, k, tx, ty, keep):  # type: ignore[no-untyped-def]
     """Plain loops, sums in registers: for integers, and for matrices not worth a call."""
     si, sk = (int64(1), m) if tx else (k, int64(1))
-    rk, rj = (int64(1), k) if ty else (n, int64(1))
     for i in range(m):
         to, first = at + i * n, c + i * si
         j = int64(0)
-        while j + 4 <= n:
-            s0 = s1 = s2 = s3 = TO(0)
+        while not ty and j + 8 <= n:
+            f = to + j
+            s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = TO(0)
             if keep:
-                s0, s1, s2, s3 = o[to + j], o[to + j + 1], o[to + j + 2], o[to + j + 3]
-            left, right = first, e + j * rj
+                s0, s1, s2, s3 = o[f], o[f + 1], o[f + 2], o[f + 3]
+                s4, s5, s6, s7 = o[f + 4], o[f + 5], o[f + 6], o[f + 7]
+            left, right = first, e + j
             for _ in range(k):
                 v = a[left]
                 s0 = TO(s0 + TO(v * b[right]))
-                s1 = TO(s1 + TO(v * b[right + rj]))
-                s2 = TO(s2 + TO(v * b[right + 2 * rj]))
-                s3 = TO(s3 + TO(v * b[right + 3 * rj]))
+                s1 = TO(s1 + TO(v * b[right + 1]))
+                s2 = TO(s2 + TO(v * b[right + 2]))
+                s3 = TO(s3 + TO(v * b[right + 3]))
+                s4 = TO(s4 + TO(v * b[right + 4]))
+                s5 = TO(s5 + TO(v * b[right + 5]))
+                s6 = TO(s6 + TO(v * b[right + 6]))
+                s7 = TO(s7 + TO(v * b[right + 7]))
                 left += sk
-                right += rk
-            o[to + j], o[to + j + 1], o[to + j + 2], o[to + j + 3] = s0, s1, s2, s3
+                right += n
+            o[f], o[f + 1], o[f + 2], o[f + 3] = s0, s1, s2, s3
+            o[f + 4], o[f + 5], o[f + 6], o[f + 7] = s4, s5, s6, s7
+            j += 8
+        while not ty and j + 4 <= n:
+            f = to + j
+            s0 = s1 = s2 = s3 = TO(0)
+            if keep:
+                s0, s1, s2, s3 = o[f], o[f + 1], o[f + 2], o[f + 3]
+            left, right = first, e + j
+            for _ in range(k):
+                v = a[left]
+                s0 = TO(s0 + TO(v * b[right]))
+                s1 = TO(s1 + TO(v * b[right + 1]))
+                s2 = TO(s2 + TO(v * b[right + 2]))
+                s3 = TO(s3 + TO(v * b[right + 3]))
+                left += sk
+                right += n
+            o[f], o[f + 1], o[f + 2], o[f + 3] = s0, s1, s2, s3
             j += 4
         while j < n:
             s0 = o[to + j] if keep else TO(0)
-            left, right = first, e + j * rj
+            left = first
+            right, step = (e + j * k, int64(1)) if ty else (e + j, n)
             for _ in range(k):
                 s0 = TO(s0 + TO(a[left] * b[right]))
                 left += sk
-                right += rk
+                right += step
             o[to + j] = s0
             j += 1
 
@@ -150,12 +173,6 @@ def matvec(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
             rows_sum(o, b, a, c, v, e, m, k)
         elif not tx and (target == 0 or k <= SHORT):
             rows_dot(o, b, a, c, v, e, m, k)
-        else:
-                for j in range(m):
-                    s = TO(0)
-                    for r in range(k):
-                        s = TO(s + TO(a[c + j * k + r]) * TO(v[e + r]))
-                    o[b + j] = s
         else:
             call_n(
                 target,

@@ -301,7 +301,7 @@ def tan_near(x):
 
 
 def _angle(a, b):
-    """The angle of the point ``(b, a)``, both nonnegative, neither tiny sum nor both infinite.
+    """The angle of the point ``(b, a)``, both nonnegative, their sum finite.
 
     The tangent is turned by 0, 45 or 90 degrees so that it lies within ``sqrt(2) - 1``.
     """
@@ -340,7 +340,7 @@ def atan(x):
 def atan2(x, y):
     x, y = np.float64(x), np.float64(y)
     a, b = np.fabs(x), np.fabs(y)
-    scale = 1e-200 if (a > 1e300) | (b > 1e300) else 1.0  # the sum must not overflow
+    scale = 1.9010815379079637e-211 if (a > 1e300) | (b > 1e300) else 1.0  # the sum must not overflow
     both = (a > LARGEST) & (b > LARGEST)
     angle = _angle(1.0 if both else a * scale, 1.0 if both else b * scale)
     back = PI - (angle - PI_REST)

@@ -34,22 +34,24 @@ from tapegrad.tensor import NONLEAF, Extra, Tensor, tensor_from_array
 __all__ = ["getitem", "setitem"]
 
 FULL = slice(None)
-_plans: dict[Spec, tuple] = {}
+_plans: dict[tuple[Spec, int], tuple] = {}
 _new = Tensor.__new__
 _OP, _OPG = GETITEM.op, GETITEM.op | GRAD
 
 
-def _plan(spec: Spec) -> tuple:
-    """What ``x[int]`` needs, worked out once per spec."""
-    if not spec.shape:
-        raise IndexError("getitem: too many indices for array: array is 0-dimensional, but 1 were indexed")
-    shape, strides = spec.shape[1:], contiguous(spec.shape)
+def _plan(spec: Spec, n: int) -> tuple:
+    """What ``x[i]`` and ``x[i, j]`` with ``n`` integers need, worked out once per spec."""
+    if len(spec.shape) < n:
+        raise IndexError(
+            f"getitem: too many indices for array: array is {spec.ndim}-dimensional, but {n} were indexed"
+        )
+    shape, strides = spec.shape[n:], contiguous(spec.shape)
     out = intern_spec(shape, spec.dtype)
-    params = (len(shape), *shape, *strides[1:], spec.size)
-    static = {"shape": shape, "strides": strides[1:]}
+    params = (len(shape), *shape, *strides[n:], spec.size)
+    static = {"shape": shape, "strides": strides[n:]}
     signature = Signature(GETITEM, (spec,), static, out, params)
-    plan = (signature, spec.shape[0], strides[0], shape, strides[1:], out)
-    _plans[spec] = plan
+    plan = (signature, tuple(zip(spec.shape, strides))[:n], shape, strides[n:], out)
+    _plans[spec, n] = plan
     return plan
 
 
@@ -84,20 +86,26 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     >>> tg.tensor([[1.0, 2.0], [3.0, 4.0]])[:, 1]
     tensor([2., 4.])
     """
-    if key.__class__ is not int:
+    spec = x._spec
+    if key.__class__ is int:
+        plan = _plans.get((spec, 1)) or _plan(spec, 1)
+        signature, ((n, step),), shape, strides, out = plan
+        if not -n <= key < n:
+            raise _out_of_bounds(key, spec)
+        offset = (key + n if key < 0 else key) * step
+    elif key.__class__ is tuple:
+        for i in key:
+            if i.__class__ is not int:
+                return _getitem(x, key)
+        signature, axes, shape, strides, out = _plans.get((spec, len(key))) or _plan(spec, len(key))
+        offset = 0
+        for i, (n, step) in zip(key, axes):
+            if not -n <= i < n:
+                raise _out_of_bounds(i, spec, axes.index((n, step)))
+            offset += (i + n if i < 0 else i) * step
+    else:
         return _getitem(x, key)
     # The way of scalar loops: everything inline.
-    spec = x._spec
-    plan = _plans.get(spec)
-    if plan is None:
-        plan = _plan(spec)
-    signature, n, step, shape, strides, out = plan
-    i = key
-    if i < 0:
-        i += n
-    if not 0 <= i < n:
-        raise _out_of_bounds(key, spec)
-    offset = i * step
     tape = current.tape
     slot = x._slot if x._tape is tape else tape.bind(x)
     epoch, index = signature.bound

@@ -82,6 +82,9 @@ CASES: dict[str, tuple[Callable, Callable, tuple]] = {
     "sin": (v.sin_near, mp.sin, TRIG),
     "cos": (v.cos_near, mp.cos, TRIG),
     "tan": (v.tan_near, mp.tan, TRIG),
+    "sinh": (v.sinh, mp.sinh, (around(-2.0, 2.0), around(-710.4, 710.4), SMALL)),
+    "cosh": (v.cosh, mp.cosh, (around(-2.0, 2.0), around(-710.4, 710.4), SMALL)),
+    "atan": (v.atan, mp.atan, (around(-3.0, 3.0), magnitudes(1.0, 1e308), SMALL)),
     "erf": (v.erf, mp.erf, (around(-2.0, 2.0), around(-6.5, 6.5), SMALL)),
     "erfc": (v.erfc, mp.erfc, (around(-6.0, 2.0), around(0.0, 27.2), SMALL)),
     "ndtr": (v.ndtr, lambda x: mp.erfc(-x / mp.sqrt(2)) / 2, (around(-2.0, 8.0), around(-38.4, 2.0), SMALL)),
@@ -106,6 +109,22 @@ def test_within_two_ulp(name: str) -> None:
     assert error.max() <= LIMIT, (float(x[error.argmax()]), float(error.max()))
     few = x[:: len(x) // 200]
     assert errors(plain(function, few), few, exact).max() <= LIMIT + 0.5  # nothing fused
+
+
+@pytest.mark.parametrize("name", ["atan2", "hypot"])
+def test_two_operands_within_two_ulp(name: str) -> None:
+    function = getattr(v, name)
+    exact = mp.atan2 if name == "atan2" else lambda x, y: mp.sqrt(x * x + y * y)
+    rng = np.random.default_rng(9)
+    pairs = [(around(-3.0, 3.0)(rng), around(-3.0, 3.0)(rng)), (SMALL(rng), SMALL(rng))]
+    x = magnitudes(1e-300, 1e307)(rng)
+    pairs += [(x, x * around(-3.0, 3.0)(rng))]
+    for xs, ys in pairs:
+        for x, y in zip(xs[::3], ys[::3]):
+            true = exact(mp.mpf(float(x)), mp.mpf(float(y)))
+            out = function(x, y)
+            spacing = mp.mpf(float(np.spacing(abs(float(true)))))
+            assert abs(mp.mpf(float(out)) - true) <= LIMIT * spacing, (x, y, out)
 
 
 SPECIAL: list[tuple[Callable, float, float]] = [
