@@ -227,12 +227,9 @@ def compare(what: str, answer: Any, reference: Any, rtol: float) -> None:
 
 def seconds(t: float) -> str:
     """Format a time with three significant digits."""
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if t >= scale:
-            break
-    else:
-        unit, scale = "ns", 1e-9
-    value = t / scale
+    units = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+    unit = next((u for u, scale in units.items() if t >= scale), "ns")
+    value = t / units[unit]
     return f"{value:.{max(0, 2 - int(math.log10(value)) if value >= 1 else 3)}f} {unit}"
 
 

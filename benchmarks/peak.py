@@ -1,8 +1,9 @@
 """Peak memory of one gradient above its input, in arrays of the input's size.
 
 Measured in a fresh process per library: import, a warm-up at a tiny size (kernels, thread pools), the input;
-then the resident size before, and the highest during, the first gradient at full size.  Run as
-``python -m benchmarks.peak WORKLOAD LIBRARY SIZE``.
+then the resident size before, and the highest during, the first gradient at full size.  The C library is told
+to map every large array by itself: left to its heuristics it keeps freed ones, more or fewer from library to
+library, and the figure would say little about how many a gradient needs.  Run as ``python -m benchmarks.peak WORKLOAD LIBRARY SIZE``.
 """
 
 import gc
@@ -24,7 +25,8 @@ def peaks(workload, libraries, size):
 
 def _fresh(workload, library, size):
     command = [sys.executable, "-m", "benchmarks.peak", workload, library, str(size)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[1:])} failed:\n{done.stderr}")
     return float(done.stdout.split()[-1])

@@ -23,8 +23,9 @@ import sys
 import tempfile
 import time
 import types as pytypes
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -42,7 +43,6 @@ from numba.extending import intrinsic, overload
 from tapegrad.kernels import memory, scalar
 
 FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
-
 
 
 # --- the cache folder -----------------------------------------------------------------------------
@@ -140,7 +140,7 @@ class _Locator(_CacheLocator):
         return self._name
 
     @classmethod
-    def from_function(cls, py_func: Callable, py_file: str) -> "_Locator | None":
+    def from_function(cls, py_func: Callable, py_file: str) -> _Locator | None:
         return cls(py_func, py_file) if CACHE_DIR is not None else None
 
 
@@ -297,7 +297,13 @@ def bits_to_f64(typingctx, bits):
 
 _libraries: dict[str, Any] = {}  # machine code stays mapped for as long as the process lives
 _jitted: dict[Any, Any] = {}
-_BITS = {"like": like, "f64_to_bits": f64_to_bits, "bits_to_f64": bits_to_f64, "call_n": call_n, "muladd": muladd}
+_BITS = {
+    "like": like,
+    "f64_to_bits": f64_to_bits,
+    "bits_to_f64": bits_to_f64,
+    "call_n": call_n,
+    "muladd": muladd,
+}
 _FAST: dict[bool, Any] = {False: False, True: {"reassoc", "contract"}}
 
 

@@ -34,6 +34,14 @@ def test_backward_accumulates():
         same(x.grad, [3.0 * times] * 2)
 
 
+def test_gradient_of_a_scalar_accumulates():
+    x = leaf(2.0)
+    for times in (1, 2, 3):
+        (x * x).backward()
+        same(x.grad, 4.0 * times)
+        assert x.grad.shape == () and x.grad.dtype == np.float64
+
+
 def test_same_graph_twice_with_retain_graph():
     x = leaf([1.0, 2.0])
     y = (x**3).sum()

@@ -109,3 +109,16 @@ def test_interrupt_is_quiet(monkeypatch, capsys):
     monkeypatch.setattr(info, "run", interrupted)
     assert main(["info"]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_warmup_shows_each_kernel(monkeypatch, capsys):
+    from tapegrad.engine.library import library
+
+    def warm(dtypes):
+        assert dtypes == ("float32", "float64")
+        yield from [(0, 2, "sin"), (1, 2, "cos"), (2, 2, "")]
+
+    monkeypatch.setattr(library, "warm", warm)
+    assert main(["warmup", "--dtype", "float32", "--dtype", "float64"]) == 0
+    out = capsys.readouterr().out
+    assert "2/2" in out and "2 kernels ready" in out

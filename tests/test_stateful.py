@@ -1,15 +1,17 @@
 """Random programs against the naive reference: values at random moments, gradients at the end."""
 
+from typing import ClassVar
+
 import hypothesis.strategies as st
 import naive
 import numpy as np
 import pytest
+from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import tapegrad as tg
 
 LIMIT = 1e3  # results beyond it are dropped: they would only measure rounding
-SHAPES = [(), (1,), (3,), (2, 3), (3, 2), (2, 1), (1, 3)]
 pick = st.integers(0, 1 << 16)
 
 VIEWS = {
@@ -26,6 +28,8 @@ VIEWS = {
 class Programs(RuleBasedStateMachine):
     """Grows a pool of pairs (tensor, reference) by random operations."""
 
+    shapes: ClassVar = [(), (3,), (2, 3), (2, 2, 3), (1,), (3, 2), (2, 1), (1, 3)]
+
     def __init__(self):
         super().__init__()
         self.leaves: list = []
@@ -34,7 +38,7 @@ class Programs(RuleBasedStateMachine):
     @initialize(seed=st.integers(0, 10_000))
     def start(self, seed):
         self.rng = np.random.default_rng(seed)
-        for shape in SHAPES[:4]:
+        for shape in self.shapes[:4]:
             values = self.rng.uniform(-1.5, 1.5, shape)
             self.leaves.append((tg.tensor(values, requires_grad=True), naive.Var(naive.leaf(values))))
         self.constant(0)
@@ -44,7 +48,7 @@ class Programs(RuleBasedStateMachine):
             self.compare_value(x, ref)
 
     def choose(self, k):
-        both = self.leaves + self.pool
+        both = self.leaves + 2 * self.pool  # results are more interesting than leaves
         return both[k % len(both)]
 
     def add(self, x, ref):
@@ -73,7 +77,7 @@ class Programs(RuleBasedStateMachine):
 
     @rule(k=pick)
     def constant(self, k):
-        values = self.rng.uniform(-1.5, 1.5, SHAPES[k % len(SHAPES)])
+        values = self.rng.uniform(-1.5, 1.5, self.shapes[k % len(self.shapes)])
         self.pool.append((tg.tensor(values), naive.Var(naive.Node(values))))
 
     @rule(k=pick, name=st.sampled_from(sorted(naive.UNARY)))
@@ -197,21 +201,29 @@ class Programs(RuleBasedStateMachine):
     def look(self, k):
         self.compare_value(*self.choose(k))
 
-    @rule(k=pick, retain=st.booleans(), seed=st.integers(0, 100))
-    def backward(self, k, retain, seed):
+    @rule(k=pick)
+    def backward_needs_history(self, k):
         x, ref = self.choose(k)
-        root = ref.read()
-        if not root.requires_grad:
+        if not ref.read().requires_grad:
             with pytest.raises(RuntimeError, match="does not require grad"):
                 x.backward(tg.tensor(np.ones(x.shape)))
+
+    @rule(ks=st.lists(pick, min_size=1, max_size=3), retain=st.booleans(), seed=st.integers(0, 100))
+    def backward(self, ks, retain, seed):
+        recorded = [(x, ref) for x, ref in self.pool if ref.read().requires_grad]
+        if not recorded:
             return
-        g = np.random.default_rng(seed).uniform(-1, 1, x.shape)
-        stale = naive.backward(root, g)
+        roots = [recorded[k % len(recorded)] for k in ks]
+        rng = np.random.default_rng(seed)
+        weights = [rng.uniform(-1, 1, x.shape) for x, _ in roots]
+        stale = False
+        for (_, ref), g in zip(roots, weights, strict=True):
+            stale |= naive.backward(ref.read(), g)
         try:
-            x.backward(tg.tensor(g), retain_graph=retain)
+            tg.autograd.backward([x for x, _ in roots], list(map(tg.tensor, weights)), retain_graph=retain)
         except RuntimeError as error:
             assert stale, f"nothing was overwritten, and yet: {error}"
-            assert "in-place" in str(error) or "inplace" in str(error)
+            assert "inplace operation" in str(error)
             self.forget()
             return
         if not stale:
@@ -244,4 +256,13 @@ class Programs(RuleBasedStateMachine):
             assert x.requires_grad == ref.read().requires_grad
 
 
+class LargePrograms(Programs):
+    """The same with arrays of several tiles, and with some that have buffers of their own."""
+
+    shapes: ClassVar = [(700,), (2, 700), (), (9000,), (1,), (2, 1), (700, 2), (1, 700), (1, 9000)]
+
+
 TestPrograms = Programs.TestCase
+TestLargePrograms = LargePrograms.TestCase
+for case in (TestPrograms, TestLargePrograms):
+    case.settings = settings(max_examples=10 * settings.default.max_examples)

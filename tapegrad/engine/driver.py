@@ -44,9 +44,26 @@ def address_of(a: np.ndarray) -> int:
     return a.__array_interface__["data"][0]
 
 
+COTANGENT_BYTES = 4 << 20  # of small cotangents: what is kept from one run to the next
+
+
+def _block(nbytes: int) -> tuple[np.ndarray, int]:
+    """Fresh memory for values that may outlive the run."""
+    if nbytes == 0:
+        return _NOTHING, 0
+    a = np.empty(nbytes, np.uint8)
+    return a, address_of(a)
+
+
 def _aligned(nbytes: int) -> tuple[np.ndarray, int]:
+    """Fresh memory that starts on a cache line."""
+    if nbytes == 0:
+        return _NOTHING, 64
     a = np.empty(nbytes + 64, np.uint8)
     return a, (address_of(a) + 63) & -64
+
+
+_NOTHING = np.empty(64, np.uint8)
 
 
 def _reference_counts(tensors: list, start: int) -> array:
@@ -72,6 +89,7 @@ class Runner:
         self.memory, self.frame[L.F_MEMORY] = _aligned(1 << 12)
         self.frame[L.F_RUN_REGION] = _jit.kernel("run_region", tiles.run_region, 10, {})
         self.frame[L.F_SELF] = address_of(self.frame)
+        self.cotangents, self.cotangents_at = _aligned(1 << 12)
         self.capacity = 0
         self.grow(512)
 
@@ -185,10 +203,11 @@ class _Memory:
 
     def __init__(self, tape: Tape, r: Runner, n: int) -> None:
         totals = r.totals.tolist()
-        self.held, self.held_at = _aligned(totals[L.T_HELD])
+        self.held, self.held_at = _block(totals[L.T_HELD])
         self.saved, saved_at = _aligned(totals[L.T_SAVED])
-        self.grads, self.grads_at = _aligned(totals[L.T_ADJ_HELD])
-        self.cotangents, cotangents_at = _aligned(totals[L.T_ADJ_SAVED])
+        self.grads, self.grads_at = _block(totals[L.T_ADJ_HELD])
+        if totals[L.T_ADJ_SAVED] > len(r.cotangents) - 64 or len(r.cotangents) > COTANGENT_BYTES:
+            r.cotangents, r.cotangents_at = _aligned(2 * totals[L.T_ADJ_SAVED])
         self.big: dict[int, np.ndarray] = {}
         self.big_grads: dict[int, np.ndarray] = {}
         self.nbytes = totals[L.T_HELD] + totals[L.T_SAVED]
@@ -203,13 +222,13 @@ class _Memory:
             else:
                 self.big_grads[i] = a
                 r.slots[i, L.ADJ] = address_of(a)
-        place(r.frame, n, self.held_at, saved_at, self.grads_at, cotangents_at)
+        place(r.frame, n, self.held_at, saved_at, self.grads_at, r.cotangents_at)
 
     def value(self, r: Runner, slot: int, spec: Any) -> np.ndarray:
         """The array of a held slot."""
         value = self.big.get(slot)
         if value is None:
-            offset = int(r.slots[slot, L.STORE]) - address_of(self.held)
+            offset = int(r.slots[slot, L.STORE]) - self.held_at
             value = np.ndarray(spec.shape, spec.dtype, self.held, offset)
         return value
 
@@ -217,7 +236,7 @@ class _Memory:
         """The array of a delivered gradient."""
         value = self.big_grads.get(slot)
         if value is None:
-            offset = int(r.slots[slot, L.ADJ]) - address_of(self.grads)
+            offset = int(r.slots[slot, L.ADJ]) - self.grads_at
             value = np.ndarray(spec.shape, spec.dtype, self.grads, offset)
         return value
 

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from tapegrad.kernels.memory import TO, T, array, call_n, int64
 
-__all__ = ["GEMM", "GEMV", "matmul", "matvec"]
+__all__ = ["matmul", "matvec"]
 
 SHORT = 32  # rows up to this length run faster in plain loops than in a library
 
-# Columns of ``p``.  Letters are those of BLAS for (y, x), in its order of arguments.
-GEMM = (
-    "target letter_y letter_x n m k alpha ld_y ld_x zero one batch step_x step_y step_out tx ty size_x size_y size_out itemsize"
-).split()  # fmt: skip
-GEMV = (
-    "target letter rows columns alpha ld step zero batch step_x step_v step_out tx m k size_x size_v size_out itemsize"
-).split()
+# ``p`` of matmul: target, letter_y, letter_x, n, m, k, alpha, ld_y, ld_x, beta 0, beta 1, batch, step_x,
+# step_y, step_out, tx, ty, size_x, size_y, size_out, itemsize.  The letters are BLAS's 'N' and 'T'.
+# ``p`` of matvec: target, letter, rows, columns, alpha, ld, 1, beta 0, batch, step_x, step_v, step_out, tx,
+# m, k, size_x, size_v, size_out, itemsize.  Both in the order BLAS takes them, a target of 0 for none.
 
 
 def loops(o, at, a, c, b, e, m, n, k, tx, ty, keep):  # type: ignore[no-untyped-def]

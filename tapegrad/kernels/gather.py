@@ -123,7 +123,7 @@ def gather_along(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     o = array(out, outer * m * inner, T)
     for i in range(outer):
         for j in range(m):
-            for l in range(inner):  # noqa: E741
+            for l in range(inner):
                 at = (i * m + j) * inner + l
                 k = index[at]
                 if k < 0:
@@ -145,7 +145,7 @@ def scatter_along(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
         o[i] = T(0)
     for i in range(outer):
         for j in range(m):
-            for l in range(inner):  # noqa: E741
+            for l in range(inner):
                 at = (i * m + j) * inner + l
                 k = index[at]
                 if k < 0:

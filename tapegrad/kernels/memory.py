@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["T", "TO", "array", "bits_to_f64", "call_n", "f64_to_bits", "int64", "like", "muladd"]
+__all__ = ["TO", "T", "array", "bits_to_f64", "call_n", "f64_to_bits", "int64", "like", "muladd"]
 
 int64 = np.int64
 # Placeholders: the compiler substitutes the dtype a kernel is built for.

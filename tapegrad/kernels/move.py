@@ -73,13 +73,13 @@ def gather(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
         if s0 == 1:
             for j in range(n1):
                 b, c = target + j * n0, source + j * s1
-                for l in range(n0):  # noqa: E741
+                for l in range(n0):
                     o[b + l] = a[c + l]
         elif s0 == 0:
             for j in range(n1):
                 b = target + j * n0
                 v = a[source + j * s1]
-                for l in range(n0):  # noqa: E741
+                for l in range(n0):
                     o[b + l] = v
         elif s1 == 1 and n1 >= 4:
             for j0 in range(0, n1, TILE):
@@ -87,12 +87,12 @@ def gather(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
                 for l0 in range(0, n0, TILE):
                     l1 = min(l0 + TILE, n0)
                     for j in range(j0, j1):
-                        for l in range(l0, l1):  # noqa: E741
+                        for l in range(l0, l1):
                             o[target + j * n0 + l] = a[source + j + l * s0]
         else:
             for j in range(n1):
                 b, c = target + j * n0, source + j * s1
-                for l in range(n0):  # noqa: E741
+                for l in range(n0):
                     o[b + l] = a[c + l * s0]
     return 0
 
@@ -145,14 +145,12 @@ def scatter_strided_accumulate(out: int, x: int, y: int, z: int, p: int, q: int)
             if s1 == 0:  # rows that fall on each other: four at a time, fewer passes and roundings
                 while j + 4 <= n1:
                     c = source + j * n0
-                    for l in range(n0):  # noqa: E741
-                        o[target + l] += (a[c + l] + a[c + n0 + l]) + (
-                            a[c + 2 * n0 + l] + a[c + 3 * n0 + l]
-                        )
+                    for l in range(n0):
+                        o[target + l] += (a[c + l] + a[c + n0 + l]) + (a[c + 2 * n0 + l] + a[c + 3 * n0 + l])
                     j += 4
             while j < n1:
                 b, c = target + j * s1, source + j * n0
-                for l in range(n0):  # noqa: E741
+                for l in range(n0):
                     o[b + l] += a[c + l]
                 j += 1
         elif s1 == 1 and n1 >= 4:
@@ -160,13 +158,13 @@ def scatter_strided_accumulate(out: int, x: int, y: int, z: int, p: int, q: int)
                 j1 = min(j0 + TILE, n1)
                 for l0 in range(0, n0, TILE):
                     l1 = min(l0 + TILE, n0)
-                    for l in range(l0, l1):  # noqa: E741
+                    for l in range(l0, l1):
                         for j in range(j0, j1):
                             o[target + j + l * s0] += a[source + j * n0 + l]
         else:
             for j in range(n1):
                 b, c = target + j * s1, source + j * n0
-                for l in range(n0):  # noqa: E741
+                for l in range(n0):
                     o[b + l * s0] += a[c + l]
     return 0
 
@@ -197,7 +195,7 @@ def set_strided(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     n0, s0, k = merge_axes(d, ndim, ndim - 1)
     for i in range(total // n0):
         b, c = q + place(d, ndim, k, i), i * n0
-        for l in range(n0):  # noqa: E741
+        for l in range(n0):
             o[b + l * s0] = v[c + l]
     return 0
 
@@ -217,7 +215,7 @@ def clear_strided(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     n0, s0, k = merge_axes(d, ndim, ndim - 1)
     for i in range(total // n0):
         b = q + place(d, ndim, k, i)
-        for l in range(n0):  # noqa: E741
+        for l in range(n0):
             o[b + l * s0] = T(0)
     return 0
 

@@ -7,14 +7,11 @@ for them to vectorise.
 
 from __future__ import annotations
 
-import math
-
-from tapegrad.kernels import scalar
 from tapegrad.kernels.memory import TO, T, array, int64
 
 __all__ = [
     "all_", "any_", "argmax", "argmin", "cumprod", "cumsum", "linear_recurrence",
-    "log_softmax", "logsumexp", "max_", "min_", "norm2", "prod", "softmax", "sum_", "sum_all",
+    "max_", "min_", "prod", "sum_", "sum_all",
 ]  # fmt: skip
 
 BLOCK = 256
@@ -77,12 +74,12 @@ def sum_(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
         return 0
     for i in range(outer):
         b = i * inner
-        for l in range(inner):  # noqa: E741
+        for l in range(inner):
             o[b + l] = TO(0)
         j = int64(0)
         while j + 8 <= n:  # eight rows at a time: fewer passes over out, and fewer roundings
             c = (i * n + j) * inner
-            for l in range(inner):  # noqa: E741
+            for l in range(inner):
                 e = c + l
                 s = TO(TO(a[e] + TO(a[e + inner])) + TO(a[e + 2 * inner] + TO(a[e + 3 * inner])))
                 e += 4 * inner
@@ -91,7 +88,7 @@ def sum_(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
             j += 8
         while j < n:
             c = (i * n + j) * inner
-            for l in range(inner):  # noqa: E741
+            for l in range(inner):
                 o[b + l] = TO(o[b + l] + a[c + l])
             j += 1
     return 0
@@ -103,7 +100,7 @@ def prod(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     a = array(x, outer * n * inner, T)
     o = array(out, outer * inner, TO)
     for i in range(outer):
-        for l in range(inner):  # noqa: E741
+        for l in range(inner):
             v = TO(1)
             for j in range(n):
                 v = TO(v * a[(i * n + j) * inner + l])
@@ -199,11 +196,11 @@ def max_(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
             o[i] = run_max(a, i * n, n)
             continue
         b = i * inner
-        for l in range(inner):  # noqa: E741
+        for l in range(inner):
             o[b + l] = a[b * n + l]
         for j in range(1, n):
             c = (i * n + j) * inner
-            for l in range(inner):  # noqa: E741
+            for l in range(inner):
                 v, w = o[b + l], a[c + l]
                 o[b + l] = v if v >= w or v != v else w
     return 0
@@ -219,11 +216,11 @@ def min_(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
             o[i] = run_min(a, i * n, n)
             continue
         b = i * inner
-        for l in range(inner):  # noqa: E741
+        for l in range(inner):
             o[b + l] = a[b * n + l]
         for j in range(1, n):
             c = (i * n + j) * inner
-            for l in range(inner):  # noqa: E741
+            for l in range(inner):
                 v, w = o[b + l], a[c + l]
                 o[b + l] = v if v <= w or v != v else w
     return 0
@@ -235,7 +232,7 @@ def any_(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     a = array(x, outer * n * inner, T)
     o = array(out, outer * inner, TO)
     for i in range(outer):
-        for l in range(inner):  # noqa: E741
+        for l in range(inner):
             v = 0
             for j in range(n):
                 if a[(i * n + j) * inner + l] != 0:
@@ -251,7 +248,7 @@ def all_(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     a = array(x, outer * n * inner, T)
     o = array(out, outer * inner, TO)
     for i in range(outer):
-        for l in range(inner):  # noqa: E741
+        for l in range(inner):
             v = 1
             for j in range(n):
                 if a[(i * n + j) * inner + l] == 0:
@@ -274,7 +271,7 @@ def argmax(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
                 best += 1
             o[i] = best
             continue
-        for l in range(inner):  # noqa: E741
+        for l in range(inner):
             best = int64(0)
             v = a[i * n * inner + l]
             for j in range(1, n):
@@ -299,7 +296,7 @@ def argmin(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
                 best += 1
             o[i] = best
             continue
-        for l in range(inner):  # noqa: E741
+        for l in range(inner):
             best = int64(0)
             v = a[i * n * inner + l]
             for j in range(1, n):
@@ -323,7 +320,7 @@ def cumsum(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     step = -inner if reverse else inner
     for i in range(outer):
         start = (i * n + (n - 1 if reverse else 0)) * inner
-        for l in range(inner):  # noqa: E741
+        for l in range(inner):
             v = TO(0)
             at = start + l
             for _ in range(n):
@@ -340,7 +337,7 @@ def cumprod(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     a = array(x, outer * n * inner, T)
     o = array(out, outer * n * inner, TO)
     for i in range(outer):
-        for l in range(inner):  # noqa: E741
+        for l in range(inner):
             v = TO(1)
             at = i * n * inner + l
             for _ in range(n):
@@ -361,7 +358,7 @@ def linear_recurrence(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     b = array(y, outer * n * inner, T)
     o = array(out, outer * n * inner, T)
     for i in range(outer):
-        for l in range(inner):  # noqa: E741
+        for l in range(inner):
             first = i * n * inner + l
             if reverse:
                 at = first + (n - 1) * inner
@@ -377,113 +374,4 @@ def linear_recurrence(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
                     v = a[at] + (b[at] * v if j > 0 else T(0))
                     o[at] = v
                     at += inner
-    return 0
-
-
-# --- exponentials and norms ------------------------------------------------------------------------
-
-
-def logsumexp(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
-    """``m + log(sum(exp(x - m)))`` with the maximum ``m``; minus infinity where all elements are."""
-    d = array(p, 3, int64)
-    outer, n, inner = d[0], d[1], d[2]
-    a = array(x, outer * n * inner, T)
-    o = array(out, outer * inner, T)
-    for i in range(outer):
-        for l in range(inner):  # noqa: E741
-            first = i * n * inner + l
-            m = T(-math.inf)
-            for j in range(n):
-                w = a[first + j * inner]
-                m = m if m >= w or m != m else w
-            if m == T(-math.inf) or m == T(math.inf) or m != m:
-                o[i * inner + l] = m
-                continue
-            s = T(0)
-            for j in range(n):
-                s += scalar.exp(a[first + j * inner] - m)
-            o[i * inner + l] = m + scalar.log(s)
-    return 0
-
-
-def softmax(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
-    d = array(p, 3, int64)
-    outer, n, inner = d[0], d[1], d[2]
-    a = array(x, outer * n * inner, T)
-    o = array(out, outer * n * inner, T)
-    for i in range(outer):
-        for l in range(inner):  # noqa: E741
-            first = i * n * inner + l
-            m = T(-math.inf)
-            for j in range(n):
-                w = a[first + j * inner]
-                m = m if m >= w or m != m else w
-            s = T(0)
-            for j in range(n):
-                v = scalar.exp(a[first + j * inner] - m)
-                o[first + j * inner] = v
-                s += v
-            for j in range(n):
-                o[first + j * inner] /= s
-    return 0
-
-
-def log_softmax(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
-    d = array(p, 3, int64)
-    outer, n, inner = d[0], d[1], d[2]
-    a = array(x, outer * n * inner, T)
-    o = array(out, outer * n * inner, T)
-    for i in range(outer):
-        for l in range(inner):  # noqa: E741
-            first = i * n * inner + l
-            m = T(-math.inf)
-            for j in range(n):
-                w = a[first + j * inner]
-                m = m if m >= w or m != m else w
-            s = T(0)
-            for j in range(n):
-                s += scalar.exp(a[first + j * inner] - m)
-            s = scalar.log(s)
-            for j in range(n):
-                o[first + j * inner] = a[first + j * inner] - m - s
-    return 0
-
-
-def norm2(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
-    """Euclidean norms, without overflow or underflow of the squares."""
-    d = array(p, 3, int64)
-    outer, n, inner = d[0], d[1], d[2]
-    a = array(x, outer * n * inner, T)
-    o = array(out, outer * inner, T)
-    for i in range(outer):
-        for l in range(inner):  # noqa: E741
-            first = i * n * inner + l
-            s0 = s1 = s2 = s3 = T(0)
-            j = int64(0)
-            while j + 4 <= n:
-                c = first + j * inner
-                w0, w1 = a[c], a[c + inner]
-                w2, w3 = a[c + 2 * inner], a[c + 3 * inner]
-                s0 += w0 * w0
-                s1 += w1 * w1
-                s2 += w2 * w2
-                s3 += w3 * w3
-                j += 4
-            while j < n:
-                w0 = a[first + j * inner]
-                s0 += w0 * w0
-                j += 1
-            s = (s0 + s1) + (s2 + s3)
-            if s < T(1e-30) or s == T(math.inf):  # near float32's limits: scale by the largest
-                m = T(0)
-                for j in range(n):
-                    m = max(m, abs(a[first + j * inner]))
-                if m > T(0) and m < T(math.inf):
-                    s = T(0)
-                    for j in range(n):
-                        w0 = a[first + j * inner] / m
-                        s += w0 * w0
-                    o[i * inner + l] = m * T(math.sqrt(s))
-                    continue
-            o[i * inner + l] = T(math.sqrt(s))
     return 0

@@ -14,12 +14,12 @@ name.  Special values are those of NumPy, and of the array API where it says mor
 from __future__ import annotations
 
 import math
-from typing import Any, Callable
+from collections.abc import Callable
 
 import numpy as np
 
 from tapegrad.kernels.memory import like
-from tapegrad.kernels.vector_math import (
+from tapegrad.kernels.vector_math import (  # noqa: F401
     NEAR,
     atan,
     atan2,

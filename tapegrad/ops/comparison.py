@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tapegrad.kernels import scalar as f
@@ -9,6 +11,8 @@ from tapegrad.ops.table import elementwise
 from tapegrad.spec import DTYPES
 
 __all__: list[str] = []
+
+_forward: Callable  # of one operand or of two
 
 # --- comparison -----------------------------------------------------------------------------------
 

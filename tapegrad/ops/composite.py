@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.kernels import reduce as kernels
+from tapegrad.kernels import normalise as kernels
 from tapegrad.ops.axes import axes_tuple, axis_index, size_of, split_at, strip_axes
 from tapegrad.ops.movement import reshaped
 from tapegrad.ops.record import as_operand, cast, composite, record
@@ -56,6 +56,7 @@ LOGSUMEXP = structured(
     1,
     _reduced,
     rules=(_logsumexp_rule,),
+    fastmath=True,
     doc="Logarithm of the sum of exponentials over consecutive axes.",
 )
 NORM2 = structured(
@@ -80,6 +81,7 @@ LOG_SOFTMAX = structured(
     1,
     _along,
     rules=(lambda g, out, x, axis: g - ns.exp(out) * _sum_along(g, axis),),
+    fastmath=True,
     doc="Logarithm of the softmax along an axis.",
 )
 
@@ -187,7 +189,7 @@ def std(
         axis, keepdims = torch_names("std", names, axis, keepdims)
     d, axes, divisor = _centred("std", x, axis, correction, ddof)
     root = math.sqrt(divisor)
-    return reduce_axes(NORM2, d, axes, keepdims) / root
+    return ns.divide(reduce_axes(NORM2, d, axes, keepdims), root)
 
 
 @public(reference=np.ptp, samples=[Sample(((3, 4),)), Sample(((3, 4),), {"axis": 0})])
@@ -316,9 +318,7 @@ def _scipy(name: str) -> Any:
 
 @public(reference=_scipy("logsumexp"), samples=[*SAMPLES, Sample(((),))])
 @composite
-def logsumexp(
-    x: Any, /, axis: Any = None, b: Any = None, keepdims: bool = False, **names: Any
-) -> Tensor:
+def logsumexp(x: Any, /, axis: Any = None, b: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
     """``log(sum(b * exp(x)))`` without overflow; minus infinity where nothing is added.
 
     Parameters

@@ -26,7 +26,7 @@ from tapegrad.tensor import Tensor
 __all__ = ["matmul", "matrix_product"]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def blas_address(name: str) -> int:
     """The address of a BLAS routine that SciPy exports (``dgemm``)."""
     import ctypes
@@ -78,9 +78,10 @@ def _matmul_shape(x: Spec, y: Spec, tx: bool, ty: bool, reduce: bool) -> Out:
     if max(m, n, k) > INT32_MAX:
         raise ValueError(f"matmul: shapes {x.shape} and {y.shape} are too large for BLAS")
     ld_x, ld_y = (m if tx else k), (k if ty else n)
+    one = _bits(1.0, dtype)
     params = (
-        _target(dtype, "gemm"), LETTERS[ty], LETTERS[tx], n, m, k, _bits(1.0, dtype), max(ld_y, 1), max(ld_x, 1),
-        0, _bits(1.0, dtype), batch, step_x, step_y, step_out, tx, ty, x.size, y.size, size_out, dtype.itemsize,
+        _target(dtype, "gemm"), LETTERS[ty], LETTERS[tx], n, m, k, one, max(ld_y, 1), max(ld_x, 1), 0, one,
+        batch, step_x, step_y, step_out, tx, ty, x.size, y.size, size_out, dtype.itemsize,
     )  # fmt: skip
     return Out(out, dtype, params)
 
@@ -88,9 +89,7 @@ def _matmul_shape(x: Spec, y: Spec, tx: bool, ty: bool, reduce: bool) -> Out:
 def _matvec_shape(x: Spec, v: Spec, tx: bool) -> Out:
     m, k = x.shape[-2:][::-1] if tx else x.shape[-2:]
     if v.shape != (k,):
-        raise ValueError(
-            f"matmul: mismatch in the contracted dimension, shapes {x.shape} and {v.shape}"
-        )
+        raise ValueError(f"matmul: mismatch in the contracted dimension, shapes {x.shape} and {v.shape}")
     dtype = x.dtype
     out = (*x.shape[:-2], m)
     batch, size_out = size_of(x.shape[:-2]), size_of(out)
@@ -114,16 +113,12 @@ def _mv(x: Tensor, v: Tensor, tx: bool = False) -> Tensor:
     return record(MATVEC, (x, v), {"tx": tx})
 
 
-def _matmul_rule_x(
-    g: Tensor, out: Tensor, x: Tensor, y: Tensor, tx: bool, ty: bool, reduce: bool
-) -> Tensor:
+def _matmul_rule_x(g: Tensor, out: Tensor, x: Tensor, y: Tensor, tx: bool, ty: bool, reduce: bool) -> Tensor:
     shared = x._spec.ndim == 2 and max(g._spec.ndim, y._spec.ndim) > 2
     return matrix_product(y, g, ty, True, shared) if tx else matrix_product(g, y, False, not ty, shared)
 
 
-def _matmul_rule_y(
-    g: Tensor, out: Tensor, x: Tensor, y: Tensor, tx: bool, ty: bool, reduce: bool
-) -> Tensor:
+def _matmul_rule_y(g: Tensor, out: Tensor, x: Tensor, y: Tensor, tx: bool, ty: bool, reduce: bool) -> Tensor:
     shared = y._spec.ndim == 2 and max(g._spec.ndim, x._spec.ndim) > 2
     return matrix_product(g, x, True, tx, shared) if ty else matrix_product(x, g, not tx, False, shared)
 
@@ -287,8 +282,9 @@ def vecdot(x: Any, y: Any, /, *, axis: int = -1) -> Tensor:
 )
 @composite
 def dot(x: Any, y: Any, /) -> Tensor:
-    """NumPy's ``dot``: the product of scalars, vectors, matrices; the last axis of ``x`` with the
-    last but one of ``y`` in general.
+    """NumPy's ``dot``: the product of scalars, vectors or matrices.
+
+    In general it sums over the last axis of ``x`` and the last but one of ``y``.
 
     Examples
     --------

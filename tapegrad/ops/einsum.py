@@ -134,7 +134,9 @@ def _arrange(x: Tensor, s: str, letters: str) -> Tensor:
 
 
 @functools.lru_cache(maxsize=1024)
-def _path(terms: tuple[str, ...], out: str, lengths: tuple[tuple[str, int], ...]) -> tuple[tuple[int, int], ...]:
+def _path(
+    terms: tuple[str, ...], out: str, lengths: tuple[tuple[str, int], ...]
+) -> tuple[tuple[int, int], ...]:
     """Which two operands to multiply next: the pair whose result grows memory the least."""
     size = dict(lengths)
     left = list(terms)

@@ -6,7 +6,8 @@ Rules are written as in `ops.elementwise`.
 from __future__ import annotations
 
 import math
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 

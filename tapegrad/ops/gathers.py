@@ -12,7 +12,7 @@ from tapegrad.kernels import gather as kernels
 from tapegrad.ops.axes import size_of, split_at
 from tapegrad.ops.movement import narrow, reshaped
 from tapegrad.ops.record import record
-from tapegrad.ops.table import Out, ns, structured
+from tapegrad.ops.table import Out, Row, ns, structured
 from tapegrad.spec import INT64, Spec
 from tapegrad.tensor import Tensor
 
@@ -114,7 +114,7 @@ SCATTER_ADD = structured(
     rules=(lambda g, out, x, y, width, shape: gather(g, y, width, x._spec.shape), None),
     doc="Zeros with blocks added by number: the adjoint of a gather.",
 )
-INDEX_CLEAR = structured(
+INDEX_CLEAR: Row = structured(
     "index_clear",
     kernels.index_clear,
     2,

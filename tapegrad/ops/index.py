@@ -135,7 +135,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         mine.base, mine.path = x, path
     elif base.base is not None:
         mine.base, mine.path = base.base, base.path + path
-        base = base.base._extra
+        base = base.base._extra or Extra()
     else:
         mine.base, mine.path = x, path
     views = base.views
@@ -180,7 +180,8 @@ def _expand(name: str, key: Any, ndim: int) -> tuple[list[Any], bool]:
             f"{name}: too many indices for array: array is {ndim}-dimensional, but {used} were indexed"
         )
     if dots >= 0:  # an ellipsis that stands for nothing still keeps arrays apart
-        entries[dots : dots + 1] = [FULL] * (ndim - used) or ([Ellipsis] if arrays else [])
+        kept: list[Any] = [Ellipsis] if arrays else []
+        entries[dots : dots + 1] = [FULL] * (ndim - used) or kept
     else:
         entries += [FULL] * (ndim - used)
     return entries, arrays
@@ -287,7 +288,7 @@ def _advanced(name: str, x: Tensor, entries: list[Any]) -> tuple[Tensor, int, tu
     numbers = _numbers(name, lead, tuple(known))
     shapes, places = [], []
     for k, e in enumerate(known):
-        if isinstance(e, np.ndarray) or isinstance(e, int):
+        if isinstance(e, (np.ndarray, int)):
             mask = isinstance(e, np.ndarray) and e.dtype.kind == "b"
             shapes.append((int(e.sum()),) if mask and e.ndim else np.shape(e))
             places.append(k)
@@ -332,9 +333,7 @@ def _fit(value: Any, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         n in (1, m) for n, m in zip(reversed(v._spec.shape), reversed(shape))
     )
     if not ok:
-        raise ValueError(
-            f"setitem: could not broadcast input array from shape {own} into shape {shape}"
-        )
+        raise ValueError(f"setitem: could not broadcast input array from shape {own} into shape {shape}")
     return cast(v, x._spec.dtype)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -76,8 +77,6 @@ STACK2 = structured(
 
 
 def _operands(name: str, arrays: Any) -> list[Tensor]:
-    if isinstance(arrays, (Tensor, np.ndarray)):
-        arrays = [arrays[i] for i in range(len(arrays))]
     values = list(arrays)
     if not values:
         raise ValueError(f"{name}: need at least one array to join")

@@ -98,7 +98,7 @@ RESHAPE = movement("reshape", reshape_layout, doc="The same elements in another 
 PERMUTE = movement("permute_dims", permute_layout, doc="Axes in another order.")
 EXPAND_DIMS = movement("expand_dims", expand_dims_layout, doc="New axes of length one.")
 SQUEEZE = movement("squeeze", squeeze_layout, doc="Without axes of length one.")
-BROADCAST_TO = movement("broadcast_to", broadcast_to_layout, doc="Repeated along new axes and axes of length one.")
+BROADCAST_TO = movement("broadcast_to", broadcast_to_layout, doc="Repeated along axes of length one.")
 FLIP = movement("flip", flip_layout, doc="Reversed along axes.")
 DIAGONAL = movement("diagonal", diagonal_layout, doc="A diagonal of two axes.")
 GETITEM = movement("getitem", _given, doc="Basic indexing: integers, slices, new axes.")

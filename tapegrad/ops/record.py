@@ -42,6 +42,7 @@ class Signature:
 
 
 _signatures: dict[tuple, Signature] = {}
+_joined: dict[tuple[Spec, Spec], Spec] = {}  # what two floating specs of one dtype broadcast to
 SIGNATURE_LIMIT = 8192
 
 
@@ -239,6 +240,12 @@ def record_elementwise(row: Row, operands: Sequence[Any], depth: int = 1) -> Ten
         slots[k] = o._slot if o._tape is tape else tape.bind(o)
         needs_grad |= o._rg
     out = intern_spec(shape, out_dtype)
+    if row.arity == 2 and out.floating and isinstance(operands[0], Tensor) and isinstance(operands[1], Tensor):
+        first, second = operands[0]._spec, operands[1]._spec
+        if first.dtype is second.dtype is out.dtype:
+            if len(_joined) >= SIGNATURE_LIMIT:
+                _joined.clear()
+            _joined[(first, second)] = out
     op, rg = row.op, 0
     if needs_grad and tape.grad_enabled and row.rules and out.floating:
         op |= GRAD
@@ -303,15 +310,16 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
     if row.arity == 1:
 
         def unary(x: Any, /) -> Tensor:
-            tape = current.tape
-            if x.__class__ is Tensor and x._tape is tape and same_spec:
+            if x.__class__ is Tensor and same_spec:
                 spec = x._spec
                 if spec.floating:
+                    tape = current.tape
+                    slot = x._slot if x._tape is tape else tape.bind(x)
                     if x._rg and tape.grad_enabled and rules:
-                        tape.emit((opg, spec.id, x._slot, 0))
+                        tape.emit((opg, spec.id, slot, 0))
                         rg = NONLEAF
                     else:
-                        tape.emit((op, spec.id, x._slot, 0))
+                        tape.emit((op, spec.id, slot, 0))
                         rg = 0
                     frame = _getframe(1)
                     tape.place((frame.f_code, frame.f_lasti))
@@ -337,27 +345,30 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
         return {"function": ternary}
 
     def binary(x: Any, y: Any, /) -> Tensor:
-        tape = current.tape
-        if x.__class__ is Tensor and x._tape is tape and same_spec:
+        if x.__class__ is Tensor and same_spec:
             spec = x._spec
             if spec.floating:
+                tape = current.tape
                 rg = x._rg
                 if y.__class__ is Tensor:
-                    if y._tape is tape and y._spec is spec:
-                        y_slot = y._slot
-                        rg |= y._rg
-                    else:
-                        return slow(row, (x, y), 1)
+                    if y._spec is not spec:
+                        spec = _joined.get((spec, y._spec))  # broadcasting of equal dtypes
+                        if spec is None:
+                            return slow(row, (x, y), 1)
+                    x_slot = x._slot if x._tape is tape else tape.bind(x)
+                    y_slot = y._slot if y._tape is tape else tape.bind(y)
+                    rg |= y._rg
                 elif y.__class__ is float or (y.__class__ is int and -EXACT_INT <= y <= EXACT_INT):
+                    x_slot = x._slot if x._tape is tape else tape.bind(x)
                     tape.consts.append(y)
                     y_slot = -len(tape.consts)
                 else:
                     return slow(row, (x, y), 1)
                 if rg and tape.grad_enabled and rules:
-                    tape.emit((opg, spec.id, x._slot, y_slot))
+                    tape.emit((opg, spec.id, x_slot, y_slot))
                     rg = NONLEAF
                 else:
-                    tape.emit((op, spec.id, x._slot, y_slot))
+                    tape.emit((op, spec.id, x_slot, y_slot))
                     rg = 0
                 frame = _getframe(1)
                 tape.place((frame.f_code, frame.f_lasti))
@@ -375,20 +386,19 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
 
     def reflected(y: Any, x: Any, /) -> Tensor:
         """``x op y`` with ``y`` the tensor and ``x`` the left operand."""
-        tape = current.tape
-        if (
-            y._tape is tape
-            and same_spec
-            and (x.__class__ is float or (x.__class__ is int and -EXACT_INT <= x <= EXACT_INT))
+        if same_spec and (
+            x.__class__ is float or (x.__class__ is int and -EXACT_INT <= x <= EXACT_INT)
         ):
             spec = y._spec
             if spec.floating:
+                tape = current.tape
+                slot = y._slot if y._tape is tape else tape.bind(y)
                 tape.consts.append(x)
                 if y._rg and tape.grad_enabled and rules:
-                    tape.emit((opg, spec.id, -len(tape.consts), y._slot))
+                    tape.emit((opg, spec.id, -len(tape.consts), slot))
                     rg = NONLEAF
                 else:
-                    tape.emit((op, spec.id, -len(tape.consts), y._slot))
+                    tape.emit((op, spec.id, -len(tape.consts), slot))
                     rg = 0
                 frame = _getframe(1)
                 tape.place((frame.f_code, frame.f_lasti))

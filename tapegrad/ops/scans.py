@@ -56,14 +56,12 @@ def _linear_rule(g: Tensor, out: Tensor, x: Tensor, y: Tensor, axis: int, revers
     return _shift(forward, axis, 1) * backward
 
 
-CUMSUM = structured(
+CUMSUM: Row = structured(
     "cumulative_sum",
     kernels.cumsum,
     1,
     _cumsum_shape,
-    rules=(
-        lambda g, out, x, axis, reverse: record(CUMSUM, (g,), {"axis": axis, "reverse": not reverse}),
-    ),
+    rules=(lambda g, out, x, axis, reverse: record(CUMSUM, (g,), {"axis": axis, "reverse": not reverse}),),
     doc="Running sums along an axis.",
 )
 CUMPROD = structured(

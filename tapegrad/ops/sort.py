@@ -129,7 +129,11 @@ def topk(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = Tru
 
 @public(
     reference=lambda x, **kwargs: np.median(x, **kwargs),
-    samples=[Sample(((5,),)), Sample(((3, 4),), {"axis": 1}), Sample(((4, 3),), {"axis": 0, "keepdims": True})],
+    samples=[
+        Sample(((5,),)),
+        Sample(((3, 4),), {"axis": 1}),
+        Sample(((4, 3),), {"axis": 0, "keepdims": True}),
+    ],
 )
 def median(x: Any, /, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The middle element, or the mean of the two in the middle, as NumPy's.

@@ -21,8 +21,10 @@ the shape rule and says how the engine runs the instruction:
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, NamedTuple, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -249,7 +251,7 @@ class Sample(NamedTuple):
     """
 
     shapes: tuple[tuple[int, ...], ...]
-    kwargs: dict[str, Any] = {}
+    kwargs: Mapping[str, Any] = MappingProxyType({})
     args: tuple = ()
     domain: Domain = REAL
     dtype: str = "float64"
@@ -310,9 +312,7 @@ def public(
         if key in PUBLIC:
             raise ValueError(f"public function {key!r} is registered twice")
         doc = (function.__doc__ or "").strip().split("\n")[0]
-        PUBLIC[key] = Public(
-            function, reference, tuple(samples), tuple(aliases), method, differentiable, doc
-        )
+        PUBLIC[key] = Public(function, reference, tuple(samples), tuple(aliases), method, differentiable, doc)
         return function
 
     return register

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,6 +68,7 @@ def near_one(rng: np.random.Generator) -> np.ndarray:
 
 
 SMALL = magnitudes(5e-324, 1.0)
+SMALL_PART = magnitudes(1e-20, 0.9)
 TRIG = (around(-4.0, 4.0), around(-1e6, 1e6), near_multiples, magnitudes(1e-300, 1e6))
 POSITIVE = (around(0.0, 4.0), magnitudes(5e-324, 1e308, signed=False), near_one)
 CASES: dict[str, tuple[Callable, Callable, tuple]] = {
@@ -75,7 +77,11 @@ CASES: dict[str, tuple[Callable, Callable, tuple]] = {
     "expm1": (v.expm1, mp.expm1, (around(-2.0, 2.0), around(-50.0, 709.7), SMALL)),
     "log": (v.log, mp.log, POSITIVE),
     "log2": (v.log2, lambda x: mp.log(x) / mp.log(2), POSITIVE),
-    "log1p": (v.log1p, mp.log1p, (around(-0.999, 4.0), magnitudes(1e-20, 0.9), magnitudes(1e-3, 1e308, False))),
+    "log1p": (
+        v.log1p,
+        mp.log1p,
+        (around(-0.999, 4.0), magnitudes(1e-20, 0.9), magnitudes(1e-3, 1e308, False)),
+    ),
     "tanh": (v.tanh, mp.tanh, (around(-1.0, 1.0), around(-25.0, 25.0), SMALL)),
     "sigmoid": (v.sigmoid, lambda x: 1 / (1 + mp.exp(-x)), (around(-40.0, 40.0), around(-740.0, 0.0))),
     "softplus": (v.softplus, lambda x: mp.log1p(mp.exp(x)), (around(-3.0, 3.0), around(-700.0, 50.0))),
@@ -192,7 +198,11 @@ def test_special_values(run: Callable) -> None:
     for function, x, desired in SPECIAL:
         actual = run(function, np.array([x]))[0]
         same = np.isnan(actual) if np.isnan(desired) else actual == desired
-        assert same and (np.isnan(desired) or np.signbit(actual) == np.signbit(desired)), (function, x, actual)
+        assert same and (np.isnan(desired) or np.signbit(actual) == np.signbit(desired)), (
+            function,
+            x,
+            actual,
+        )
     for function in {f for f, _, _ in SPECIAL}:
         assert np.isnan(run(function, np.array([np.nan]))[0]), function
 
