@@ -3,7 +3,9 @@
 Measured in a fresh process per library: import, a warm-up at a tiny size (kernels, thread pools), the input;
 then the resident size before, and the highest during, the first gradient at full size.  The C library is told
 to map every large array by itself: left to its heuristics it keeps freed ones, more or fewer from library to
-library, and the figure would say little about how many a gradient needs.  Run as ``python -m benchmarks.peak WORKLOAD LIBRARY SIZE``.
+library, and the figure would say little about how many a gradient needs.
+
+Run as ``python -m benchmarks.peak WORKLOAD LIBRARY SIZE``.
 """
 
 import gc

@@ -9,13 +9,11 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 from benchmarks import THREADS
 
 PEERS = ("torch", "jax", "autograd", "mygrad")
-NAMES = ("exp", "log", "log1p", "sin", "sqrt", "tanh", "erf")
 
 
 @functools.cache
@@ -37,23 +35,29 @@ def module(name: str) -> Any:
     return found
 
 
+class Functions:
+    """A library's functions under the names that expressions use, found when first asked for."""
+
+    def __init__(self, *homes: str) -> None:
+        self._homes = homes  # modules to look in, in this order
+
+    def __getattr__(self, name: str) -> Any:
+        for home in self._homes:
+            function = getattr(importlib.import_module(home), name, None)
+            if function is not None:
+                setattr(self, name, function)  # from now on found without this method
+                return function
+        raise AttributeError(f"{name} is not in {', '.join(self._homes)}")
+
+
 @functools.cache
-def namespace(name: str) -> SimpleNamespace:
-    """The functions of `NAMES` that a library has."""
-    homes = {
+def namespace(name: str) -> Functions:
+    """The functions of a library."""
+    more = {
         "jax": ("jax.numpy", "jax.scipy.special"),
         "autograd": ("autograd.numpy", "autograd.scipy.special"),
-        "numpy": ("numpy", "scipy.special"),
     }
-    space = SimpleNamespace()
-    for home in homes.get(name, (name,)):
-        if home == "autograd.scipy.special" and not available("scipy"):
-            continue
-        source = importlib.import_module(home)
-        for function in NAMES:
-            if not hasattr(space, function) and hasattr(source, function):
-                setattr(space, function, getattr(source, function))
-    return space
+    return Functions(*more.get(name, (name,)))
 
 
 def value_and_grad(

@@ -48,10 +48,14 @@ FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": F
 # --- the cache folder -----------------------------------------------------------------------------
 
 
+# What machine code is made from; the command line and the printing are not.
+_COMPILED = ("_jit.py", "spec.py", "tape.py", "engine/*.py", "kernels/*.py", "ops/*.py")
+
+
 def _fingerprint() -> str:
     digest = hashlib.sha256()
     root = Path(__file__).parent
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(p for part in _COMPILED for p in root.glob(part)):
         digest.update(str(path.relative_to(root)).encode())
         digest.update(path.read_bytes())
     features = llvm.get_host_cpu_features()
@@ -64,6 +68,8 @@ def _fingerprint() -> str:
         llvm.get_host_cpu_name(),
         features.flatten(),
         str(numba.config.OPT),
+        str(numba.config.CPU_NAME),
+        str(numba.config.CPU_FEATURES),
     ):
         digest.update(str(part).encode())
     return digest.hexdigest()[:20]
@@ -381,26 +387,32 @@ def _global_names(code: pytypes.CodeType) -> set[str]:
     return names
 
 
-def device_rule(rule: Callable) -> Any:
+def device_rule(rule: Callable, near: bool = False) -> Any:
     """Jit a derivative rule (its ``f`` becomes the namespace of jitted scalar functions)."""
     with global_compiler_lock:
+        if near:
+            scope = {**rule.__globals__, "f": scalar_namespace(True)}
+            rule = pytypes.FunctionType(rule.__code__, scope, rule.__name__)
         return _device(rule, {})
 
 
-_scalars: pytypes.ModuleType | None = None
+_scalars: dict[bool, pytypes.ModuleType] = {}
 
 
-def scalar_namespace() -> pytypes.ModuleType:
-    """The functions of ``kernels.scalar``, jitted, as a namespace that kernels may use."""
-    global _scalars
+def scalar_namespace(near: bool = False) -> pytypes.ModuleType:
+    """The functions of ``kernels.scalar``, jitted, as a namespace that kernels may use.
+
+    With ``near``, those that have a branch-free form for arguments up to ``NEAR`` are that form.
+    """
     with global_compiler_lock:
-        if _scalars is None:
+        if near not in _scalars:
             space = pytypes.ModuleType("tapegrad_scalars")
             for name, value in vars(scalar).items():
                 if isinstance(value, pytypes.FunctionType):
-                    setattr(space, name, _device(value, {}))
-            _scalars = space
-    return _scalars
+                    chosen = getattr(value, "near", value) if near else value
+                    setattr(space, name, _device(chosen, {}))
+            _scalars[near] = space
+    return _scalars[near]
 
 
 def kernel(

@@ -52,6 +52,9 @@ class TapeError(RuntimeError):
     """A tape that is not well formed."""
 
 
+_binding = threading.Lock()
+
+
 class Ghost:
     """Stands where a Tensor stood that has moved to another slot."""
 
@@ -140,9 +143,9 @@ class Tape:
         home = t._tape
         if home is not None and t._value is None:
             home.require_owner(t)
-        if home is not self and home is not None:
+        if home is not None and home is not self:
             slot = self.bindings.get(id(t))
-            if slot is not None and self._bound_to(slot, t):
+            if slot is not None and self.tensor_at(slot) is t and self.keep.get(slot) is t._value:
                 return slot
             if t._rg and not t.is_leaf:
                 home.require_owner(t)
@@ -153,15 +156,12 @@ class Tape:
         self.emit((INPUT.op | (GRAD if t._rg else 0), t._spec.id, 0, 0))
         self.place(None)
         self.hold(t)
-        if home is None:
-            t._slot, t._tape = slot, self
-        else:
-            self.bindings[id(t)] = slot
+        with _binding:  # two threads may find the same fresh leaf
+            if t._tape is None:
+                t._slot, t._tape = slot, self
+            elif t._tape is not self:
+                self.bindings[id(t)] = slot
         return slot
-
-    def _bound_to(self, slot: int, t: Tensor) -> bool:
-        held = self.tensors[slot]
-        return (held() if type(held) is weakref.ref else held) is t
 
     def require_owner(self, t: Tensor) -> None:
         """Refuse to touch another living thread's unfinished work."""

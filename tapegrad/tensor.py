@@ -63,6 +63,15 @@ class Tensor:
     _value: np.ndarray | None  # once computed
     _extra: Extra | None
 
+    if TYPE_CHECKING:  # what ops.namespace derives from the table
+
+        def __getattr__(self, name: str) -> Any: ...
+
+        __neg__: Any
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __neg__
+        __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __neg__
+        __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = __setitem__ = __iter__ = __neg__
+
     __array_priority__ = 1000
     __hash__ = object.__hash__
 
@@ -163,9 +172,8 @@ class Tensor:
         """Leave the tape; the value stays."""
         if self._tape is not None:
             self._realize()
-            self._tape._forget(self)  # type: ignore[attr-defined]
-            self._tape = None
-            self._slot = -1
+            self._tape._forget(self)
+            self._tape = None  # the stale slot stays: another thread may be about to read it
 
     @property
     def is_leaf(self) -> bool:
@@ -452,7 +460,7 @@ class Tensor:
         """Hold another value from now on; what has been recorded keeps the old one."""
         if self._tape is not None:
             self._tape._forget(self)
-            self._tape, self._slot = None, -1
+            self._tape = None
         self._value = value
         if self._extra is not None and self._extra.views:
             _refresh_views(self)

@@ -264,5 +264,5 @@ class LargePrograms(Programs):
 
 TestPrograms = Programs.TestCase
 TestLargePrograms = LargePrograms.TestCase
-for case in (TestPrograms, TestLargePrograms):
-    case.settings = settings(max_examples=10 * settings.default.max_examples)
+TestPrograms.settings = settings(max_examples=5 * settings.default.max_examples)
+TestLargePrograms.settings = settings(max_examples=3 * settings.default.max_examples)

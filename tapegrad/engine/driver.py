@@ -20,6 +20,7 @@ from tapegrad.engine.reclaim import maybe_reclaim
 from tapegrad.engine.templates import TemplateStore, aside
 from tapegrad.engine.walk import (
     begin,
+    clear,
     collect_gradients,
     collect_held,
     forget_values,
@@ -97,6 +98,7 @@ class Runner:
         """Make room for ``n`` slots."""
         self.capacity = 2 * n
         self.slots = np.zeros((2 * n, L.SLOT_COLUMNS), np.int64)
+        self.slots[:, [L.VREG, L.AREG, L.GROUP]] = -1
         self.groups = np.zeros((2 * n, L.GROUP_COLUMNS), np.int64)
         self.members = np.zeros(2 * n, np.int64)
         self.big = np.zeros(4 * n, np.int64)
@@ -134,22 +136,26 @@ def _runner(tape: Tape) -> Runner:
 
 
 def _begin(tape: Tape, r: Runner, n: int) -> list[int]:
-    """Clear the scratch, find held tensors, give fresh inputs their addresses; list those."""
+    """Find held tensors, give fresh inputs their addresses; list those."""
     r.prepare(tape, n)
     start = tape.evaluated
-    counts = np.frombuffer(_reference_counts(tape.tensors, start), np.int64) if start < n else r.totals
-    inputs = r.found[: begin(r.frame, n, start, counts, UNHELD)].tolist()
+    if start == n:
+        return []
+    counts = np.frombuffer(_reference_counts(tape.tensors, start), np.int64)
+    inputs = r.found[: begin(r.frame, start, n, counts, UNHELD)].tolist()
     for slot in inputs:
         tape.code[slot, L.ADDR] = address_of(tape.keep[slot])
     return inputs
 
 
-def _plan(tape: Tape, r: Runner, n: int, backward: bool, restricted: bool) -> bool:
-    """Plan; ``False`` if derivative rules had to be traced first, and the run must begin again."""
-    plan(r.frame, n, backward, restricted, 1 if tape.anomaly else REGION_LIMIT, tape.anomaly)
+def _plan(tape: Tape, r: Runner, lo: int, n: int, backward: bool, restricted: bool) -> bool:
+    """Plan; ``False`` if the run must begin again (rules had to be traced, or ``lo`` is too high)."""
+    plan(r.frame, lo, n, backward, restricted, 1 if tape.anomaly else REGION_LIMIT, tape.anomaly)
     if r.totals[L.T_ERROR] == L.TEMPLATE_ERROR:
         for index in r.found[: r.totals[L.T_TEMPLATES]].tolist():
             r.templates.install(tape, index)
+        return False
+    if r.totals[L.T_ERROR] == L.WIDEN_ERROR:
         return False
     if r.totals[L.T_ERROR]:
         raise _saved_value_error(tape, r)
@@ -201,7 +207,7 @@ def mutated_error(tape: Tape, slot: int, changed: int) -> RuntimeError:
 class _Memory:
     """What one run allocates."""
 
-    def __init__(self, tape: Tape, r: Runner, n: int) -> None:
+    def __init__(self, tape: Tape, r: Runner, lo: int, n: int) -> None:
         totals = r.totals.tolist()
         self.held, self.held_at = _block(totals[L.T_HELD])
         self.saved, saved_at = _aligned(totals[L.T_SAVED])
@@ -222,7 +228,7 @@ class _Memory:
             else:
                 self.big_grads[i] = a
                 r.slots[i, L.ADJ] = address_of(a)
-        place(r.frame, n, self.held_at, saved_at, self.grads_at, r.cotangents_at)
+        place(r.frame, lo, n, self.held_at, saved_at, self.grads_at, r.cotangents_at)
 
     def value(self, r: Runner, slot: int, spec: Any) -> np.ndarray:
         """The array of a held slot."""
@@ -250,15 +256,26 @@ def run_forward(tape: Tape) -> None:
     if tape.evaluated == n:
         return
     r = _runner(tape)
-    inputs = _begin(tape, r, n)
-    _plan(tape, r, n, False, False)
-    memory = _Memory(tape, r, n)
+    lo = tape.evaluated
     try:
-        _forward(tape, r, n, L.AFTER)
-    except KernelError as error:
-        raise _recover(tape, r, n, error) from None
-    keep_saved = bool(saves_for_others(r.frame, n, tape.evaluated, False))
-    _finish(tape, r, n, memory, inputs, keep_saved)
+        inputs = _begin(tape, r, n)
+        if not _plan(tape, r, lo, n, False, False):
+            clear(r.frame, 0, n)
+            lo = 0
+            inputs = _begin(tape, r, n)
+            _plan(tape, r, lo, n, False, False)
+        memory = _Memory(tape, r, lo, n)
+        try:
+            _forward(tape, r, n, L.AFTER)
+        except KernelError as error:
+            raise _recover(tape, r, n, error) from None
+        except BaseException:
+            forget_values(r.frame, lo, n, True)
+            raise
+        keep_saved = bool(saves_for_others(r.frame, n, tape.evaluated, False))
+        _finish(tape, r, lo, n, memory, inputs, keep_saved)
+    finally:
+        clear(r.frame, lo, n)
     maybe_reclaim(tape)
 
 
@@ -280,7 +297,7 @@ class KernelError(Exception):
 
 def _recover(tape: Tape, r: Runner, n: int, error: KernelError) -> Exception:
     """Take a failed instruction and what depends on it off the tape; return the user's error."""
-    forget_values(r.frame, n, True)
+    forget_values(r.frame, 0, n, True)
     description = _describe(tape, error.slot)
     row = _row(tape, error.slot)
     lost = {error.slot}
@@ -299,7 +316,7 @@ def _recover(tape: Tape, r: Runner, n: int, error: KernelError) -> Exception:
 
 
 def _finish(
-    tape: Tape, r: Runner, n: int, memory: _Memory, inputs: list[int], keep_saved: bool
+    tape: Tape, r: Runner, lo: int, n: int, memory: _Memory, inputs: list[int], keep_saved: bool
 ) -> None:
     """Give held tensors their values, and let go of the rest."""
     start = tape.evaluated
@@ -321,7 +338,7 @@ def _finish(
         for slot, value in memory.big.items():
             tape.keep[slot] = value
     else:
-        forget_values(r.frame, n, False)
+        forget_values(r.frame, lo, n, False)
     tape.stored_bytes += memory.nbytes
     tape.evaluated = n
     tape.limit = n + tape.seal_every
@@ -360,39 +377,42 @@ def run_backward(
     r = _runner(tape)
     for slot, (since, _, _) in tape.mutations.items():
         tape.code[slot, L.STATE] = (tape.code[slot, L.STATE] & FREED) | MUTATED | since << 8
-    planned = False
-    while not planned:
-        inputs = _begin(tape, r, n)
-        for slot in root_slots:
-            r.slots[slot, L.ROLE] |= L.ROLE_ROOT
-        for slot in wanted:
-            r.slots[slot, L.ROLE] |= L.ROLE_TARGET
-        watched = _note_hooks(tape, r, targets is None) if tape.hooked else {}
-        planned = _plan(tape, r, n, True, targets is not None)
-    memory = _Memory(tape, r, n)
-    for slot, (_, cotangent) in zip(root_slots, roots):
-        source = 0 if cotangent is None else address_of(cotangent)
-        seed(r.frame, slot, source)
     try:
-        _forward(tape, r, n, L.BEFORE)
-        _reverse(tape, r, n, memory, watched)
-        _forward(tape, r, n, L.AFTER)
-    except KernelError as error:
-        raise _recover(tape, r, n, error) from None
-    except BaseException:
-        forget_values(r.frame, n, True)
-        raise
-    gradients = {}
-    for slot in r.found[: collect_gradients(r.frame, n)].tolist():
-        spec = spec_table.by_id[int(tape.code[slot, L.SPEC])]
-        gradients[slot] = memory.gradient(r, slot, spec)
-    if not retain_graph:
-        for slot in r.found[: free_graph(r.frame, n)].tolist():
-            if tape.tensor_at(slot) is None and slot in tape.keep:
-                del tape.keep[slot]
-                tape.code[slot, L.ADDR] = 0
-    keep_saved = retain_graph or bool(saves_for_others(r.frame, n, tape.evaluated, True))
-    _finish(tape, r, n, memory, inputs, keep_saved)
+        while True:
+            inputs = _begin(tape, r, n)
+            for slot in root_slots:
+                r.slots[slot, L.ROLE] |= L.ROLE_ROOT
+            for slot in wanted:
+                r.slots[slot, L.ROLE] |= L.ROLE_TARGET
+            watched = _note_hooks(tape, r, targets is None) if tape.hooked else {}
+            if _plan(tape, r, 0, n, True, targets is not None):
+                break
+            clear(r.frame, 0, n)
+        memory = _Memory(tape, r, 0, n)
+        for slot, (_, cotangent) in zip(root_slots, roots):
+            seed(r.frame, slot, 0 if cotangent is None else address_of(cotangent))
+        try:
+            _forward(tape, r, n, L.BEFORE)
+            _reverse(tape, r, n, memory, watched)
+            _forward(tape, r, n, L.AFTER)
+        except KernelError as error:
+            raise _recover(tape, r, n, error) from None
+        except BaseException:
+            forget_values(r.frame, 0, n, True)
+            raise
+        gradients = {}
+        for slot in r.found[: collect_gradients(r.frame, n)].tolist():
+            spec = spec_table.by_id[int(tape.code[slot, L.SPEC])]
+            gradients[slot] = memory.gradient(r, slot, spec)
+        if not retain_graph:
+            for slot in r.found[: free_graph(r.frame, n)].tolist():
+                if tape.tensor_at(slot) is None and slot in tape.keep:
+                    del tape.keep[slot]
+                    tape.code[slot, L.ADDR] = 0
+        keep_saved = retain_graph or bool(saves_for_others(r.frame, n, tape.evaluated, True))
+        _finish(tape, r, 0, n, memory, inputs, keep_saved)
+    finally:
+        clear(r.frame, 0, n)
     return gradients  # by slot, so the caller reclaims
 
 

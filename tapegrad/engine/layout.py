@@ -57,7 +57,7 @@ GROUP_COLUMNS = 8
 TOTALS = 16
 
 # Status codes.
-OK, FREED_ERROR, MUTATED_ERROR, LOST_ERROR, TEMPLATE_ERROR = range(5)
+OK, FREED_ERROR, MUTATED_ERROR, LOST_ERROR, TEMPLATE_ERROR, WIDEN_ERROR = range(6)
 
 # The frame: addresses of all the arrays of a run, so that jitted functions take one argument.
 (

@@ -11,7 +11,8 @@ import numpy as np
 from tapegrad import _jit
 from tapegrad.engine import layout as L
 from tapegrad.kernels import move
-from tapegrad.kernels.memory import TO, T, array
+from tapegrad.kernels.memory import TO, T, array, int64
+from tapegrad.kernels.vector_math import NEAR
 from tapegrad.ops.table import Kind, Row, rows
 from tapegrad.spec import BOOL, DTYPES, dtype_index
 
@@ -21,6 +22,7 @@ FORWARD, ACCUMULATE = 0, 4  # which kernel of a row; 1 to 3 are the reverse kern
 WHICH = 5
 
 OP: Callable = abs  # placeholder: the compiler substitutes the row's scalar function
+NEAR_OP: Callable = abs
 TX = TY = TZ = T
 
 
@@ -73,6 +75,40 @@ def ternary_bwd(n, gx, g, out, x, y, z):  # noqa: D103
         gi = go[i]
         d = OP(gi, o[i], a[i], b[i], c[i])
         ga[i] += d if gi != 0 else gi * 0
+    return 0
+
+
+# sin and its like have a branch-free form for arguments up to NEAR: loops over it are vectorised.
+def near_fwd(n, out, x, y, z):  # noqa: D103
+    o, a = array(out, n, TO), array(x, n, TX)
+    far = 0
+    for i in range(n):
+        far |= int64((a[i] > NEAR) | (a[i] < -NEAR))
+    if far == 0:
+        for i in range(n):
+            o[i] = NEAR_OP(a[i])
+    else:
+        for i in range(n):
+            o[i] = OP(a[i])
+    return 0
+
+
+def near_bwd(n, gx, g, out, x, y, z):  # noqa: D103
+    o, a = array(out, n, TO), array(x, n, TX)
+    go, ga = array(g, n, TO), array(gx, n, TG)
+    far = 0
+    for i in range(n):
+        far |= int64((a[i] > NEAR) | (a[i] < -NEAR))
+    if far == 0:
+        for i in range(n):
+            gi = go[i]
+            d = NEAR_OP(gi, o[i], a[i])
+            ga[i] += d if gi != 0 else gi * 0
+    else:
+        for i in range(n):
+            gi = go[i]
+            d = OP(gi, o[i], a[i])
+            ga[i] += d if gi != 0 else gi * 0
     return 0
 
 
@@ -166,15 +202,22 @@ class Library:
         names: dict[str, Any] = {"T": t, "TX": t, "TY": t, "TZ": t, "TO": _storage(out)}
         if row.dtype_rule == "where":
             names["TX"] = np.uint8
+        near = hasattr(row.forward, "near") and dtype.kind == "f"
         if which == FORWARD:
             assert row.forward is not None
             names["OP"] = getattr(_jit.scalar_namespace(), row.forward.__name__)
+            if near:
+                names["NEAR_OP"] = getattr(_jit.scalar_namespace(True), row.forward.__name__)
+                return _jit.kernel(f"{row.name}_fwd_{dtype.name}", near_fwd, 5, names)
             return _jit.kernel(f"{row.name}_fwd_{dtype.name}", _FWD[row.arity], 5, names)
         rule = row.rules[which - 1]
         assert isinstance(rule, FunctionType)
         names["OP"] = _jit.device_rule(rule)
         names["TG"] = (names["TX"], names["TY"], names["TZ"])[which - 1]
         name = f"{row.name}_bwd{which - 1}_{dtype.name}"
+        if near and rule_uses(rule) & L.USES_X:
+            names["NEAR_OP"] = _jit.device_rule(rule, near=True)
+            return _jit.kernel(name, near_bwd, 7, names)
         return _jit.kernel(name, _BWD[row.arity], 7, names)
 
     def warm(self, dtypes: tuple[str, ...] = ("float64",)) -> Iterator[tuple[int, int, str]]:
@@ -184,8 +227,6 @@ class Library:
             for name in dtypes:
                 dtype = np.dtype(name)
                 if row.kind is Kind.INPUT or (row.dtype_rule == "bits" and dtype.kind == "f"):
-                    continue
-                if row.kind is Kind.STRUCTURED and row.result is None:
                     continue
                 work.append((row, dtype, FORWARD))
                 if dtype.kind == "f" and row.kind is Kind.ELEMENTWISE:

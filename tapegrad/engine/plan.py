@@ -27,7 +27,7 @@ from tapegrad.engine.layout import (
     ROLE_DEPENDS, ROLE_HELD, ROLE_ROOT, ROLE_TARGET, ROLE_WATCHED, RULES, SHAPE_ID, SIG, SINK, SIZE,
     SMALL_HELD, SMALL_SAVED, SPEC, STATE, STORE, T_ADJ_BIG, T_ADJ_HELD, T_ADJ_SAVED, T_BIG, T_CHANGED,
     T_ERROR, T_GROUPS, T_HELD, T_MEMBERS, T_MISSING, T_SAVED, T_TEMPLATES, T_WHERE, TEMPLATE_ERROR, TOTALS, USES,
-    USES_OUT, USES_X, WANT, X,
+    USES_OUT, USES_X, WANT, WIDEN_ERROR, X,
 )  # fmt: skip
 from tapegrad.engine.tiles import N_DTYPES, WHICH, kernel_dtype
 from tapegrad.spec import BIG as BIG_BYTES
@@ -93,9 +93,9 @@ def _depends(n, code, slots, info):
 
 
 @jit
-def _reach(n, code, slots, info, templates, template_uses, found, totals, backward, restricted):
+def _reach(lo, n, code, slots, info, templates, template_uses, found, totals, backward, restricted):
     """From the youngest slot down: where cotangents reach, and which values are needed."""
-    for i in range(n - 1, -1, -1):
+    for i in range(n - 1, lo - 1, -1):
         op = code[8 * i + OP] & OP_MASK
         arity = info[8 * op + ARITY]
         role = slots[16 * i + ROLE]
@@ -150,16 +150,18 @@ def _reach(n, code, slots, info, templates, template_uses, found, totals, backwa
                 return
             for k in range(arity):
                 o = code[8 * i + X + k]
-                if o >= 0:
+                if o >= lo:
                     slots[16 * o + NEED] = 1
+                elif o >= 0 and not code[8 * o + ADDR]:
+                    totals[T_ERROR] = WIDEN_ERROR
+                    return
 
 
 @jit
-def _group(n, code, slots, groups, members, specs, info, last_of_shape, totals, region_limit):
+def _group(lo, n, code, slots, groups, members, specs, info, last_of_shape, totals, region_limit):
     """Gather instructions into groups, and list the members of each in tape order."""
     n_groups = 0
-    for i in range(n):
-        slots[16 * i + GROUP] = -1
+    for i in range(lo, n):
         compute = slots[16 * i + NEED] and not code[8 * i + ADDR]
         if not compute and not slots[16 * i + REVERSE]:
             continue
@@ -211,7 +213,7 @@ def _group(n, code, slots, groups, members, specs, info, last_of_shape, totals, 
         groups[8 * g + G_START] = position
         position += groups[8 * g + G_STOP]
         groups[8 * g + G_STOP] = groups[8 * g + G_START]
-    for i in range(n):
+    for i in range(lo, n):
         g = slots[16 * i + GROUP]
         if g >= 0:
             members[groups[8 * g + G_STOP]] = i
@@ -329,9 +331,9 @@ def _memory_class(
 
 
 @jit
-def _assign(n, code, slots, specs, big, totals):
+def _assign(lo, n, code, slots, specs, big, totals):
     """Give every value and cotangent in memory its place: an offset, or a buffer of its own."""
-    for i in range(n):
+    for i in range(lo, n):
         role = slots[16 * i + ROLE]
         spec = code[8 * i + SPEC]
         if slots[16 * i + ACTIVE]:
@@ -367,8 +369,11 @@ def _assign(n, code, slots, specs, big, totals):
 
 
 @jit
-def plan(frame_array, n, backward, restricted, region_limit, keep_all):
-    """Plan a run over slots ``[0, n)``; the plan is left in the scratch arrays, its size in totals.
+def plan(frame_array, lo, n, backward, restricted, region_limit, keep_all):
+    """Plan a run over slots ``[lo, n)``; the plan is left in the scratch arrays, its size in totals.
+
+    What lies below ``lo`` must be in memory as far as it is needed, else ``WIDEN_ERROR`` is reported: a
+    look at a value in a long program costs what is pending, not what the tape holds.
 
     ``totals[T_ERROR]`` is nonzero if the run is impossible (see ``layout``), or if derivative rules
     have to be traced first: then their numbers are in ``found``.
@@ -383,13 +388,13 @@ def plan(frame_array, n, backward, restricted, region_limit, keep_all):
         totals[k] = 0
     if restricted:
         _depends(n, code, slots, info)
-    _reach(n, code, slots, info, templates, uses, found, totals, backward, restricted)
+    _reach(lo, n, code, slots, info, templates, uses, found, totals, backward, restricted)
     if totals[T_ERROR]:
         return
-    _group(n, code, slots, groups, members, specs, info, last_of_shape, totals, region_limit)
+    _group(lo, n, code, slots, groups, members, specs, info, last_of_shape, totals, region_limit)
     if backward:
         _phases(code, slots, groups, members, info, uses, totals)
     _memory_class(
         code, slots, groups, members, specs, info, kernels, uses, missing, totals, backward, keep_all
     )
-    _assign(n, code, slots, specs, big, totals)
+    _assign(lo, n, code, slots, specs, big, totals)

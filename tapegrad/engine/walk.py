@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tapegrad._jit import at, jit, words
 from tapegrad.engine.layout import (
-    ADDR, ADJ, ADJ_CLASS, AREG, ARITY, CLASS, DTYPE, F_CODE, F_FOUND, F_SLOTS, F_SPECS, GRAD, KIND,
+    ADDR, ADJ, ADJ_CLASS, AREG, ARITY, CLASS, DTYPE, F_CODE, F_FOUND, F_SLOTS, F_SPECS, GRAD, GROUP, KIND,
     KIND_ELEMENTWISE, KIND_INPUT, OP, OP_MASK, REVERSE, ROLE, ROLE_HELD, ROLE_TARGET, RULES, SIG, SIZE,
     SLOT_COLUMNS, SMALL_HELD, SMALL_SAVED, SPEC, STATE, STORE, TOUCHED, VREG, WANT, X,
 )  # fmt: skip
@@ -12,21 +12,27 @@ from tapegrad.engine.tiles import accumulate, fill_constant
 from tapegrad.tape import FREED
 
 __all__ = [
-    "begin", "collect_gradients", "collect_held", "forget_values", "free_graph", "mark", "place",
+    "begin", "clear", "collect_gradients", "collect_held", "forget_values", "free_graph", "mark", "place",
     "renumber", "saves_for_others", "seed",
 ]  # fmt: skip
 
 
 @jit
-def begin(frame_array, n, start, counts, unheld):
-    """Clear the scratch; note which pending slots are held; list inputs that have no address yet."""
+def clear(frame_array, lo, n):
+    """Leave the scratch neutral: after every run, so that the next may start above old slots."""
+    slots = at(words(frame_array)[F_SLOTS])
+    for k in range(SLOT_COLUMNS * lo, SLOT_COLUMNS * n):
+        slots[k] = 0
+    for i in range(lo, n):
+        slots[16 * i + VREG] = slots[16 * i + AREG] = slots[16 * i + GROUP] = -1
+
+
+@jit
+def begin(frame_array, start, n, counts, unheld):
+    """Note which pending slots are held; list the inputs among them."""
     frame = words(frame_array)
     code, slots, found = at(frame[F_CODE]), at(frame[F_SLOTS]), at(frame[F_FOUND])
     inputs = 0
-    for k in range(SLOT_COLUMNS * n):
-        slots[k] = 0
-    for i in range(n):
-        slots[16 * i + VREG] = slots[16 * i + AREG] = -1
     for i in range(start, n):
         if code[8 * i + OP] & OP_MASK == KIND_INPUT:
             found[inputs] = i
@@ -37,10 +43,10 @@ def begin(frame_array, n, start, counts, unheld):
 
 
 @jit
-def place(frame_array, n, held, saved, grads, cotangents):
+def place(frame_array, lo, n, held, saved, grads, cotangents):
     """Turn offsets into addresses, once memory has been allocated."""
     slots = at(words(frame_array)[F_SLOTS])
-    for i in range(n):
+    for i in range(lo, n):
         c = slots[16 * i + CLASS]
         if c == SMALL_HELD:
             slots[16 * i + STORE] += held
@@ -107,12 +113,12 @@ def saves_for_others(frame_array, n, start, backward):
 
 
 @jit
-def forget_values(frame_array, n, failed):
+def forget_values(frame_array, lo, n, failed):
     """Clear the addresses of values whose memory is about to go: all that nobody holds, or, of a run
     that failed, everything it computed."""
     frame = words(frame_array)
     code, slots = at(frame[F_CODE]), at(frame[F_SLOTS])
-    for i in range(n):
+    for i in range(lo, n):
         if slots[16 * i + CLASS] and (failed or not slots[16 * i + ROLE] & ROLE_HELD):
             code[8 * i + ADDR] = 0
 

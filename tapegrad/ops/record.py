@@ -156,7 +156,7 @@ def as_operand(value: Any, name: str = "operation") -> Tensor:
     if isinstance(value, Tensor):
         return value
     if isinstance(value, (bool, int, float, np.ndarray, np.generic, list, tuple)):
-        if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
+        if isinstance(value, (list, tuple)) and _holds_tensor(value):
             from tapegrad.ops.namespace import stack_nested
 
             return stack_nested(value)
@@ -167,12 +167,20 @@ def as_operand(value: Any, name: str = "operation") -> Tensor:
     raise TypeError(f"{name}: cannot use {type(value).__name__!r} as an operand")
 
 
+def _holds_tensor(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(_holds_tensor(v) for v in value)
+    return isinstance(value, Tensor)
+
+
 _BOOL_TWINS = {
     "add": "logical_or",
     "multiply": "logical_and",
     "maximum": "logical_or",
     "minimum": "logical_and",
+    "bitwise_invert": "logical_not",
 }
+_BOOL_AS_INT8 = ("floor_divide", "remainder", "power", "bitwise_left_shift", "bitwise_right_shift")
 _BOOL_REFUSED = {"subtract": "logical_xor", "negative": "logical_not", "positive": "a cast", "sign": "a cast"}
 
 
@@ -211,14 +219,14 @@ def record_elementwise(row: Row, operands: Sequence[Any], depth: int = 1) -> Ten
         dtype = result_dtype(*operands[first_typed:])
         operands[-1] = tensor_from_array(np.array(operands[-1], dtype))
     compute, out_dtype = _compute_dtype(row, operands)
-    if compute is BOOL and row.dtype_rule == "same":
+    if compute is BOOL and row.dtype_rule in ("same", "bits"):
         if row.name in _BOOL_TWINS:
             row = ROWS[_BOOL_TWINS[row.name]]
         elif row.name in _BOOL_REFUSED:
             raise TypeError(
                 f"{row.name}: not defined for booleans; use {_BOOL_REFUSED[row.name]} instead"
             )
-        elif row.name in ("divide", "floor_divide", "remainder", "power"):
+        elif row.name in _BOOL_AS_INT8:
             compute = out_dtype = np.dtype("int8")
     if row.name == "power" and compute.kind in "iu":
         _refuse_negative_integer_power(operands[1])

@@ -31,10 +31,10 @@ ARGSORT = structured(
     kernels.argsort,
     1,
     _argsort_shape,
-    doc="Stable order along the last axis; a second plane is room to merge in.",
+    result="int64", doc="Stable order along the last axis; a second plane is room to merge in.",
 )
 SEARCHSORTED = structured(
-    "searchsorted", kernels.searchsorted, 2, _search_shape, doc="Positions in a sorted vector."
+    "searchsorted", kernels.searchsorted, 2, _search_shape, result="int64", doc="Positions in a sorted vector."
 )
 
 

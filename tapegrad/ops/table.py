@@ -99,6 +99,7 @@ class Row:
     bits: bool = False  # the kernel only moves memory: compile per item size, not per dtype
     typed_by: int = 0  # the operand whose dtype picks the kernel
     guarded: bool = False  # the local derivative can be infinite where the adjoint is zero
+    result: str | None = None  # the result's dtype, where it is not the typed operand's
     wants_raw: bool = False  # rules take ``raw=``, the instruction's varying integer
     sink: bool = False  # a full reduction that the tile loop can absorb
     public: bool = True
@@ -197,6 +198,7 @@ def structured(
     typed_by: int = 0,
     sink: bool = False,
     wants_raw: bool = False,
+    result: str | None = None,
     doc: str,
 ) -> Row:
     """Register a structured primitive (the public function is written beside it).
@@ -226,6 +228,7 @@ def structured(
             typed_by=typed_by,
             sink=sink,
             wants_raw=wants_raw,
+            result=result,
             public=False,
             doc=doc,
         )
