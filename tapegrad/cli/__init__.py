@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--data",
         metavar="FILE.csv",
-        help="train on your own table instead of simulated data: numbers, one row per case",
+        help="train on your own table: numbers, one row per case",
     )
     demo.add_argument(
         "--label",

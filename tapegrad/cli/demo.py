@@ -11,11 +11,41 @@ import numpy as np
 
 from tapegrad.cli.show import heading, print_table, progress
 
-__all__ = ["load_table", "run", "simulate", "split"]
+__all__ = ["breast_cancer", "load_table", "run", "simulate", "split"]
 
 SEED = 2026
 TEST_SHARE = 0.3
 RATE, MOMENTUM, PENALTY = 0.5, 0.9, 1e-3
+
+
+CLINIC = "Wisconsin diagnostic breast cancer data, 569 tumours, class 1 is benign"
+CITATION = "Wolberg, Mangasarian, Street & Street, 1995; UCI Machine Learning Repository, CC BY 4.0"
+
+
+def breast_cancer() -> tuple[np.ndarray, np.ndarray]:
+    """Thirty measurements of cell nuclei from each of 569 tumours, and whether the tumour is benign.
+
+    The Wisconsin diagnostic breast cancer data (W. H. Wolberg, O. L. Mangasarian, N. Street, W. Street,
+    1995, UCI Machine Learning Repository, doi 10.24432/C5DW2B, licence CC BY 4.0), in the copy that
+    scikit-learn distributes.
+
+    Raises
+    ------
+    ImportError
+        If scikit-learn is not installed.
+    """
+    from sklearn.datasets import load_breast_cancer  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+    x, y = load_breast_cancer(return_X_y=True)
+    return x, y.astype(np.float64)
+
+
+def default_data() -> tuple[tuple[np.ndarray, np.ndarray], str]:
+    """The real data if they are at hand, else simulated ones; and what to call them."""
+    try:
+        return breast_cancer(), f"{CLINIC}\n      ({CITATION})"
+    except ImportError:
+        return simulate(), "simulated (install scikit-learn, or the extra 'demo', to use real data)"
 
 
 def simulate(n: int = 1000, d: int = 30) -> tuple[np.ndarray, np.ndarray]:
@@ -80,13 +110,13 @@ def run(steps: int, data: str | None, label: int, tape_lines: int) -> int:
     """Run the demo; return the exit status."""
     begin = time.perf_counter()
     try:
-        table = simulate() if data is None else load_table(data, label)
+        table, source = default_data() if data is None else (load_table(data, label), data)
     except (OSError, ValueError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     x_train, y_train, x_test, y_test = split(*table)
-    source = "simulated" if data is None else data
-    print(f"Data: {source}; {x_train.shape[1]} measurements of each case,")
+    print(f"Data: {source};")
+    print(f"      {x_train.shape[1]} measurements of each case,")
     print(f"      {len(x_train)} cases to learn from and {len(x_test)} others to test what was learned.")
     print("Model: the chance of class 1 is sigmoid(x @ w + b); training follows the gradient downhill.\n")
 

@@ -255,19 +255,40 @@ def _at_least(name: str, x: Any, ndim: int) -> Tensor:
 
 @public(reference=np.atleast_1d, samples=[Sample(((),))], method=False)
 def atleast_1d(x: Any, /) -> Tensor:
-    """``x`` with at least one axis."""
+    """``x`` with at least one axis.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.atleast_1d(2.0)
+    tensor([2.])
+    """
     return _at_least("atleast_1d", x, 1)
 
 
 @public(reference=np.atleast_2d, samples=[Sample(((3,),))], method=False)
 def atleast_2d(x: Any, /) -> Tensor:
-    """``x`` with at least two axes, new ones in front."""
+    """``x`` with at least two axes, new ones in front.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.atleast_2d(tg.zeros(3)).shape
+    (1, 3)
+    """
     return _at_least("atleast_2d", x, 2)
 
 
 @public(reference=np.atleast_3d, samples=[Sample(((3, 2),))], method=False)
 def atleast_3d(x: Any, /) -> Tensor:
-    """``x`` with at least three axes, placed as NumPy does."""
+    """``x`` with at least three axes, placed as NumPy does.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.atleast_3d(tg.zeros((3, 2))).shape
+    (3, 2, 1)
+    """
     return _at_least("atleast_3d", x, 3)
 
 
@@ -305,8 +326,8 @@ def split_parts(x: Any, sections: Any, axis: int = 0) -> tuple[Tensor, ...]:
 
 
 @public(
-    reference=lambda x, sections, axis=0: np.split(x, sections, axis)[0],
-    samples=[],
+    reference=np.split,
+    samples=[Sample(((4, 3),), args=(2,)), Sample(((2, 5),), {"axis": 1}, args=([1, 3],))],
 )
 def split(x: Any, sections: Any, axis: int = 0) -> tuple[Tensor, ...]:
     """Split along an axis; the parts are views.
@@ -331,7 +352,10 @@ def split(x: Any, sections: Any, axis: int = 0) -> tuple[Tensor, ...]:
     return split_parts(x, sections, axis)
 
 
-@public(reference=None)
+@public(
+    reference=lambda x, chunks: [x[:2], x[2:4], x[4:]],
+    samples=[Sample(((5, 2),), args=(3,))],
+)
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """PyTorch's ``chunk``: at most ``chunks`` parts of equal length, the last may be shorter.
 
@@ -350,7 +374,11 @@ def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split_parts(x, list(range(size, n, size)) if size else chunks, axis)
 
 
-@public(reference=None, aliases=("unbind",))
+@public(
+    reference=lambda x, axis=0: list(np.moveaxis(x, axis, 0)),
+    samples=[Sample(((3, 2),)), Sample(((3, 2),), {"axis": -1})],
+    aliases=("unbind",),
+)
 def unstack(x: Any, /, axis: int = 0) -> tuple[Tensor, ...]:
     """The parts along an axis, without it; the parts are views.
 
