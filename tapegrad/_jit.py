@@ -151,7 +151,7 @@ class _Locator(_CacheLocator):
 
 
 class _CacheImpl(CompileResultCacheImpl):
-    _locator_classes = [_Locator]
+    _locator_classes = [_Locator]  # noqa: RUF012 - Numba's own name and type
 
 
 class _Cache(FunctionCache):
@@ -342,16 +342,16 @@ def _by_kind(floating: Any, integer: Any, n_args: int) -> Any:
 
     else:
 
-        def choose(x, y):
+        def choose(x, y):  # type: ignore[misc]
             raise NotImplementedError
 
-        def resolve(x, y):
+        def resolve(x, y):  # type: ignore[misc]
             if isinstance(x, types.Integer) and isinstance(y, types.Integer):
                 return lambda x, y: integer(x, y)
             return lambda x, y: floating(x, y)
 
-        def call(x, y):
-            return choose(x, y)
+        def call(x, y):  # type: ignore[misc]
+            return choose(x, y)  # type: ignore[call-arg]
 
     overload(choose)(resolve)
     return numba.njit(**FLAGS)(call)

@@ -157,8 +157,8 @@ def grad(
     results: dict[int, Tensor] = {}
     with _on_tape(tape):
         if create_graph:
-            for t, g in _record_backward(tape, list(zip(roots, seeds)), targets):
-                results[id(t)] = results[id(t)] + g if id(t) in results else g
+            for t, c in _record_backward(tape, list(zip(roots, seeds)), targets):
+                results[id(t)] = results[id(t)] + c if id(t) in results else c
             if not retain:
                 _free(tape, roots)
         else:
@@ -166,6 +166,7 @@ def grad(
                 known = results.get(id(t))
                 results[id(t)] = tensor_from_array(value if known is None else known._realize() + value)
     out: list[Tensor | None] = []
+    g: Tensor | None
     for t in targets:
         g = results.get(id(t))
         if g is None and materialize_grads:
@@ -190,7 +191,9 @@ def _as_list(tensors: Any) -> list[Tensor]:
 def _seeds(roots: list[Tensor], given: Any) -> list[Tensor | None]:
     if given is None:
         weights: list[Any] = [None] * len(roots)
-    elif isinstance(given, (Tensor, np.ndarray, float, int)) or len(roots) == 1 and not _is_sequence_of(given):
+    elif isinstance(given, (Tensor, np.ndarray, float, int)) or (
+        len(roots) == 1 and not _is_sequence_of(given)
+    ):
         weights = [given]
     else:
         weights = list(given)
@@ -304,7 +307,7 @@ def _accumulate_recorded(t: Tensor, g: Tensor) -> None:
 # --- recording the backward pass ------------------------------------------------------------------
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _traceable(rule: FunctionType) -> Callable:
     """A rule with ``f`` bound to tapegrad's own functions."""
     scope = dict(rule.__globals__)
@@ -420,14 +423,14 @@ def _record_backward(
                     continue
                 op = int(tape.code[i, OP])
                 row = table_rows[op & OP_MASK]
-                t = _owner(tape, i)
-                if t is not None:
-                    if t._extra is not None and t._extra.hooks:
+                owner = _owner(tape, i)
+                if owner is not None:
+                    if owner._extra is not None and owner._extra.hooks:
                         from tapegrad.engine.driver import call_hooks
 
-                        g = call_hooks(t, g)
-                    if i in wanted or (targets is None and (t.is_leaf or t.retains_grad)):
-                        out.append((t, g))
+                        g = call_hooks(owner, g)
+                    if i in wanted or (targets is None and (owner.is_leaf or owner.retains_grad)):
+                        out.append((owner, g))
                 if not (op & GRAD and row.rules):
                     continue
                 raw = int(tape.code[i, Z]) if row.arity < 3 else 0

@@ -23,9 +23,19 @@ __all__ = [
 ]
 
 MAX_DIMS = 16
-DTYPE_NAMES = (
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64".split()
-)
+DTYPE_NAMES = [
+    "bool",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float32",
+    "float64",
+]
 DTYPES = tuple(np.dtype(name) for name in DTYPE_NAMES)
 dtype_index = {dtype: i for i, dtype in enumerate(DTYPES)}
 BOOL, INT64, FLOAT32, FLOAT64 = (np.dtype(n) for n in ("bool", "int64", "float32", "float64"))
@@ -39,7 +49,7 @@ COLUMNS = 32  # a power of two, at least SHAPE + MAX_DIMS
 class Spec:
     """A shape and a dtype, interned: two equal specs are one object."""
 
-    __slots__ = ("big", "dtype", "floating", "id", "kind", "ndim", "nbytes", "shape", "size")
+    __slots__ = ("big", "dtype", "floating", "id", "kind", "nbytes", "ndim", "shape", "size")
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -136,9 +146,7 @@ def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
             if n != 1:
                 if out[-k] not in (1, n):
                     listed = " ".join(str(s) for s in shapes)
-                    raise ValueError(
-                        f"{name}: operands could not be broadcast together with shapes {listed}"
-                    )
+                    raise ValueError(f"{name}: operands could not be broadcast together with shapes {listed}")
                 out[-k] = n
     return tuple(out)
 

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad import spec as specs
-from tapegrad.ops.table import INPUT, Kind, rows as table_rows
+from tapegrad.ops.table import INPUT, Kind
+from tapegrad.ops.table import rows as table_rows
 
 if TYPE_CHECKING:
     from tapegrad.ops.record import Signature

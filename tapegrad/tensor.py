@@ -10,11 +10,12 @@ their way from the base.  So a derivative can never read an overwritten value.
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any, Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.spec import BOOL, FLOAT64, Spec, intern_spec
+from tapegrad.spec import FLOAT64, Spec, intern_spec
 from tapegrad.tape import GRAD, Tape, current
 
 if TYPE_CHECKING:
@@ -67,10 +68,15 @@ class Tensor:
 
         def __getattr__(self, name: str) -> Any: ...
 
-        __neg__: Any
-        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __neg__
-        __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __neg__
-        __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = __setitem__ = __iter__ = __neg__
+        def __neg__(self) -> Any: ...
+        def _binary(self, other: Any, /) -> Any: ...
+
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _binary
+        __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = _binary
+        __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = _binary
+
+        def __setitem__(self, key: Any, value: Any, /) -> None: ...
+        def __iter__(self) -> Any: ...
 
     __array_priority__ = 1000
     __hash__ = object.__hash__
@@ -201,9 +207,7 @@ class Tensor:
             if not isinstance(value, Tensor):
                 raise TypeError(f"grad must be a Tensor or None, not {type(value).__name__}")
             if value._spec is not self._spec:
-                raise RuntimeError(
-                    f"assigned grad has {value._spec!r}, but the tensor is {self._spec!r}"
-                )
+                raise RuntimeError(f"assigned grad has {value._spec!r}, but the tensor is {self._spec!r}")
             if value is self:
                 raise RuntimeError("can't assign a Tensor as its own grad")
         self._more().grad = value
@@ -351,9 +355,7 @@ class Tensor:
     def item(self) -> Any:
         """The value of a one-element tensor as a Python number."""
         if self._spec.size != 1:
-            raise RuntimeError(
-                f"a Tensor with {self._spec.size} elements cannot be converted to Scalar"
-            )
+            raise RuntimeError(f"a Tensor with {self._spec.size} elements cannot be converted to Scalar")
         value = self._value
         return (value if value is not None else self._realize()).item()
 
@@ -388,7 +390,7 @@ class Tensor:
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec and self._spec.ndim == 0 else repr(self)
 
-    def __reduce_ex__(self, protocol: int) -> tuple:
+    def __reduce__(self) -> tuple:
         if self._rg == NONLEAF:
             raise RuntimeError("only leaf tensors can be pickled or copied; call detach() first")
         return _rebuild, (np.array(self._realize()), self._rg == LEAF)
@@ -415,7 +417,7 @@ class Tensor:
                     f"{name}: output with shape {list(self._spec.shape)} doesn't match the "
                     f"broadcast shape {list(new._spec.shape)}"
                 )
-            if new._spec.kind == "f" and self._spec.kind != "f" or self._spec.kind == "b":
+            if (new._spec.kind == "f" and self._spec.kind != "f") or self._spec.kind == "b":
                 raise RuntimeError(
                     f"{name}: result type {new._spec.dtype} can't be cast to the desired output "
                     f"type {self._spec.dtype}"
@@ -564,10 +566,10 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
             raise TypeError(f"tensor: cannot make a tensor of {type(data).__name__} data")
     if dtype is not None:
         array = array.astype(np.dtype(dtype))
-    elif array.size == 0 and not isinstance(data, (np.ndarray, Tensor)):
-        array = array.astype(FLOAT64)
-    elif array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
-        array = array.astype(FLOAT64)
+    else:
+        bare = array.size == 0 and not isinstance(data, (np.ndarray, Tensor))
+        if bare or (array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8)):
+            array = array.astype(FLOAT64)
     t = tensor_from_array(np.ascontiguousarray(array).reshape(array.shape))
     return t.requires_grad_() if requires_grad else t
 

@@ -6,8 +6,8 @@ from tapegrad.spec import DTYPE, ITEMSIZE, NDIM, SHAPE, SHAPE_ID, SIZE
 from tapegrad.tape import ADDR, GRAD, OP, OP_MASK, SIG, SPEC, STATE, X, Y, Z
 
 __all__ = [
-    "ADDR", "DTYPE", "GRAD", "ITEMSIZE", "NDIM", "OP", "OP_MASK", "SHAPE", "SHAPE_ID", "SIG", "SIZE", "SPEC", "STATE",
-    "X", "Y", "Z",
+    "ADDR", "DTYPE", "GRAD", "ITEMSIZE", "NDIM", "OP", "OP_MASK", "SHAPE", "SHAPE_ID", "SIG", "SIZE", "SPEC",
+    "STATE", "X", "Y", "Z",
 ]  # fmt: skip
 
 

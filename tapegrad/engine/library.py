@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dis
+from collections.abc import Callable, Iterator
 from types import FunctionType
-from typing import Any, Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -26,21 +27,21 @@ NEAR_OP: Callable = abs
 TX = TY = TZ = T
 
 
-def unary_fwd(n, out, x, y, z):  # noqa: D103
+def unary_fwd(n, out, x, y, z):
     o, a = array(out, n, TO), array(x, n, TX)
     for i in range(n):
         o[i] = OP(a[i])
     return 0
 
 
-def binary_fwd(n, out, x, y, z):  # noqa: D103
+def binary_fwd(n, out, x, y, z):
     o, a, b = array(out, n, TO), array(x, n, TX), array(y, n, TY)
     for i in range(n):
         o[i] = OP(a[i], b[i])
     return 0
 
 
-def ternary_fwd(n, out, x, y, z):  # noqa: D103
+def ternary_fwd(n, out, x, y, z):
     o, a, b, c = array(out, n, TO), array(x, n, TX), array(y, n, TY), array(z, n, TZ)
     for i in range(n):
         o[i] = OP(a[i], b[i], c[i])
@@ -48,7 +49,7 @@ def ternary_fwd(n, out, x, y, z):  # noqa: D103
 
 
 # A cotangent of exactly zero contributes zero, even where the local derivative is infinite.
-def unary_bwd(n, gx, g, out, x, y, z):  # noqa: D103
+def unary_bwd(n, gx, g, out, x, y, z):
     o, a = array(out, n, TO), array(x, n, TX)
     go, ga = array(g, n, TO), array(gx, n, TG)
     for i in range(n):
@@ -58,7 +59,7 @@ def unary_bwd(n, gx, g, out, x, y, z):  # noqa: D103
     return 0
 
 
-def binary_bwd(n, gx, g, out, x, y, z):  # noqa: D103
+def binary_bwd(n, gx, g, out, x, y, z):
     o, a, b = array(out, n, TO), array(x, n, TX), array(y, n, TY)
     go, ga = array(g, n, TO), array(gx, n, TG)
     for i in range(n):
@@ -68,7 +69,7 @@ def binary_bwd(n, gx, g, out, x, y, z):  # noqa: D103
     return 0
 
 
-def ternary_bwd(n, gx, g, out, x, y, z):  # noqa: D103
+def ternary_bwd(n, gx, g, out, x, y, z):
     o, a, b, c = array(out, n, TO), array(x, n, TX), array(y, n, TY), array(z, n, TZ)
     go, ga = array(g, n, TO), array(gx, n, TG)
     for i in range(n):
@@ -79,7 +80,7 @@ def ternary_bwd(n, gx, g, out, x, y, z):  # noqa: D103
 
 
 # sin and its like have a branch-free form for arguments up to NEAR: loops over it are vectorised.
-def near_fwd(n, out, x, y, z):  # noqa: D103
+def near_fwd(n, out, x, y, z):
     o, a = array(out, n, TO), array(x, n, TX)
     far = 0
     for i in range(n):
@@ -93,7 +94,7 @@ def near_fwd(n, out, x, y, z):  # noqa: D103
     return 0
 
 
-def near_bwd(n, gx, g, out, x, y, z):  # noqa: D103
+def near_bwd(n, gx, g, out, x, y, z):
     o, a = array(out, n, TO), array(x, n, TX)
     go, ga = array(g, n, TO), array(gx, n, TG)
     far = 0
@@ -187,9 +188,7 @@ class Library:
             assert row.forward is not None
             if row.bits:
                 return self._structured(row.name, row.forward, _bits(dtype), _bits(dtype), False)
-            return self._structured(
-                row.name, row.forward, _storage(dtype), _storage(result), row.fastmath
-            )
+            return self._structured(row.name, row.forward, _storage(dtype), _storage(result), row.fastmath)
         return self._elementwise(row, dtype, which)
 
     def _structured(self, name: str, function: Callable, t: Any, to: Any, fastmath: bool) -> int:

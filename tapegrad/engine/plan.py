@@ -19,15 +19,89 @@ from __future__ import annotations
 
 from tapegrad._jit import at, jit, words
 from tapegrad.engine.layout import (
-    ACTIVE, ADDR, ADJ, ADJ_CLASS, AFTER, ARITY, BEFORE, BIG, CLASS, DTYPE, DURING, F_BIG, F_CODE, F_FOUND,
-    F_GROUPS, F_INFO, F_KERNELS, F_LAST, F_MEMBERS, F_MISSING, F_SLOTS, F_SPECS, F_TEMPLATES, F_TOTALS, F_USES,
-    FREED_ERROR, G_KIND,
-    G_PHASES, G_REVERSE, G_SPEC, G_START, G_STOP, GRAD, GROUP, ITEMSIZE, KIND, KIND_ELEMENTWISE, KIND_INPUT,
-    KIND_MOVEMENT, KIND_STRUCTURED, LOST_ERROR, MUTATED_ERROR, NEED, OP, OP_MASK, REVERSE, ROLE,
-    ROLE_DEPENDS, ROLE_HELD, ROLE_ROOT, ROLE_TARGET, ROLE_WATCHED, RULES, SHAPE_ID, SIG, SINK, SIZE,
-    SMALL_HELD, SMALL_SAVED, SPEC, STATE, STORE, T_ADJ_BIG, T_ADJ_HELD, T_ADJ_SAVED, T_BIG, T_CHANGED,
-    T_ERROR, T_GROUPS, T_HELD, T_MEMBERS, T_MISSING, T_SAVED, T_TEMPLATES, T_WHERE, TEMPLATE_ERROR, TOTALS, USES,
-    USES_OUT, USES_X, WANT, WIDEN_ERROR, X,
+    ACTIVE,
+    ADDR,
+    ADJ,
+    ADJ_CLASS,
+    AFTER,
+    ARITY,
+    BEFORE,
+    BIG,
+    CLASS,
+    DTYPE,
+    DURING,
+    F_BIG,
+    F_CODE,
+    F_FOUND,
+    F_GROUPS,
+    F_INFO,
+    F_KERNELS,
+    F_LAST,
+    F_MEMBERS,
+    F_MISSING,
+    F_SLOTS,
+    F_SPECS,
+    F_TEMPLATES,
+    F_TOTALS,
+    F_USES,
+    FREED_ERROR,
+    G_KIND,
+    G_PHASES,
+    G_REVERSE,
+    G_SPEC,
+    G_START,
+    G_STOP,
+    GRAD,
+    GROUP,
+    ITEMSIZE,
+    KIND,
+    KIND_ELEMENTWISE,
+    KIND_INPUT,
+    KIND_MOVEMENT,
+    KIND_STRUCTURED,
+    LOST_ERROR,
+    MUTATED_ERROR,
+    NEED,
+    OP,
+    OP_MASK,
+    REVERSE,
+    ROLE,
+    ROLE_DEPENDS,
+    ROLE_HELD,
+    ROLE_ROOT,
+    ROLE_TARGET,
+    ROLE_WATCHED,
+    RULES,
+    SHAPE_ID,
+    SIG,
+    SINK,
+    SIZE,
+    SMALL_HELD,
+    SMALL_SAVED,
+    SPEC,
+    STATE,
+    STORE,
+    T_ADJ_BIG,
+    T_ADJ_HELD,
+    T_ADJ_SAVED,
+    T_BIG,
+    T_CHANGED,
+    T_ERROR,
+    T_GROUPS,
+    T_HELD,
+    T_MEMBERS,
+    T_MISSING,
+    T_SAVED,
+    T_TEMPLATES,
+    T_WHERE,
+    TEMPLATE_ERROR,
+    TOTALS,
+    USES,
+    USES_OUT,
+    USES_X,
+    WANT,
+    WIDEN_ERROR,
+    X,
 )  # fmt: skip
 from tapegrad.engine.tiles import N_DTYPES, WHICH, kernel_dtype
 from tapegrad.spec import BIG as BIG_BYTES
@@ -264,9 +338,9 @@ def _phases(code, slots, groups, members, info, template_uses, totals):
                 op = code[8 * i + OP] & OP_MASK
                 for k in range(info[8 * op + ARITY]):
                     o = code[8 * i + X + k]
-                    if o >= 0 and not code[8 * o + ADDR] and slots[16 * o + GROUP] != g:
-                        if not slots[16 * o + WANT] & BEFORE:
-                            fits = False
+                    absent = o >= 0 and not code[8 * o + ADDR] and slots[16 * o + GROUP] != g
+                    if absent and not slots[16 * o + WANT] & BEFORE:
+                        fits = False
         groups[8 * g + G_PHASES] = DURING if fits else AFTER
     for m in range(position - 1, -1, -1):
         i = members[m]
@@ -304,12 +378,11 @@ def _memory_class(
                 _require(kernels, missing, totals, op, dtype, 0, result)
             if slots[16 * i + ROLE] & ROLE_HELD or not region or sink or keep_all:
                 slots[16 * i + CLASS] = SMALL_SAVED
-            if want & BEFORE and want & DURING:
-                # Computed before the reverse loop and read in it again: keep what is small, recompute
-                # what is large.
-                if specs[32 * code[8 * i + SPEC] + SIZE] * 8 < BIG_BYTES:
-                    want = slots[16 * i + WANT] = want & ~DURING
-                    slots[16 * i + CLASS] = SMALL_SAVED
+            small = specs[32 * code[8 * i + SPEC] + SIZE] * 8 < BIG_BYTES
+            if small and want & BEFORE and want & DURING:
+                # Computed before the reverse loop and read in it again: keep it, recompute what is large.
+                want = slots[16 * i + WANT] = want & ~DURING
+                slots[16 * i + CLASS] = SMALL_SAVED
             groups[8 * g + G_PHASES] |= want
         reverse = slots[16 * i + REVERSE] != 0
         for k in range(info[8 * op + ARITY]):

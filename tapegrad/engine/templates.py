@@ -8,14 +8,16 @@ them for every instruction of that signature.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Iterator
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.engine import layout as L
 from tapegrad.engine.interpret import TEMPLATE_INPUTS
 from tapegrad.engine.library import library
-from tapegrad.ops.table import INPUT, Kind, rows as table_rows
+from tapegrad.ops.table import INPUT, Kind
+from tapegrad.ops.table import rows as table_rows
 from tapegrad.spec import table as spec_table
 from tapegrad.tape import COLUMNS, OP_MASK, Tape, current
 from tapegrad.tensor import Tensor
@@ -47,7 +49,7 @@ class _TracingTape(Tape):
 class Template:
     """The traced rule of one operand: rows over local slots, and what they need."""
 
-    __slots__ = ("code", "consts", "constants", "memory", "result", "signatures", "uses")
+    __slots__ = ("code", "constants", "consts", "memory", "result", "signatures", "uses")
 
     def __init__(self, tape: Tape, result: Tensor) -> None:
         n = tape.seal()
@@ -201,9 +203,8 @@ class TemplateStore:
         return bound[1] if bound[0] is tape.epoch else tape.bind_signature(signature)
 
     def _require_kernel(self, code: np.ndarray, i: int, base: int, row: Any) -> None:
-        if row is INPUT or row.sink:
-            if row is INPUT:
-                return
+        if row is INPUT:
+            return
         dtype = None
         for j in range(row.typed_by, row.arity):
             o = code[i, L.X + j]

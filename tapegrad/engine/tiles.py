@@ -12,9 +12,43 @@ import numpy as np
 
 from tapegrad._jit import array, at, copy_bytes, fill_bytes, invoke, jit
 from tapegrad.engine.layout import (
-    ACTIVE, ADDR, ADJ, AREG, ARITY, DTYPE, F_BUFFER, F_INFO, F_KERNELS, F_SCRATCH, F_SPECS, GRAD, ITEMSIZE, NDIM,
-    OP, OP_MASK, REVERSE, S_BACKWARD, S_FORWARD, S_LOADS, S_STORES, S_SUMS, S_ZEROS, SCRATCH, SHAPE, SINK, SIZE,
-    SPEC, STORE, TOUCHED, TYPED_BY, USES, USES_OUT, USES_X, VREG, WANT, X,
+    ACTIVE,
+    ADDR,
+    ADJ,
+    AREG,
+    ARITY,
+    DTYPE,
+    F_BUFFER,
+    F_INFO,
+    F_KERNELS,
+    F_SCRATCH,
+    F_SPECS,
+    GRAD,
+    ITEMSIZE,
+    NDIM,
+    OP,
+    OP_MASK,
+    REVERSE,
+    S_BACKWARD,
+    S_FORWARD,
+    S_LOADS,
+    S_STORES,
+    S_SUMS,
+    S_ZEROS,
+    SCRATCH,
+    SHAPE,
+    SINK,
+    SIZE,
+    SPEC,
+    STORE,
+    TOUCHED,
+    TYPED_BY,
+    USES,
+    USES_OUT,
+    USES_X,
+    VREG,
+    WANT,
+    X,
 )  # fmt: skip
 from tapegrad.spec import DTYPES, MAX_DIMS
 
@@ -245,7 +279,8 @@ def accumulate(target, source, specs, small, large, dtype, touched):
     start = 0
     while start < total:
         n = min(TILE, total - start)
-        reduce_into(target, source + start * specs[32 * large + ITEMSIZE], dtype, specs, small, large, start, n)
+        first = source + start * specs[32 * large + ITEMSIZE]
+        reduce_into(target, first, dtype, specs, small, large, start, n)
         start += n
 
 
@@ -255,7 +290,8 @@ FN, R_OUT, R_X, R_Y, R_Z, R_G, R_GX = 0, 1, 2, 3, 4, 5, 6
 DTYPE_OF, INSTRUCTION = 5, 6  # of a sink, in the forward program
 
 # Counters of a region that is being set up.
-N_REGS, NEXT_BUFFER, N_LOADS, N_STORES, N_ZEROS, N_FORWARD, N_BACKWARD, N_SUMS, LENGTH, TILE_SIZE, TILE_BYTES = range(11)
+N_REGS, NEXT_BUFFER, N_LOADS, N_STORES, N_ZEROS, N_FORWARD, N_BACKWARD, N_SUMS = range(8)
+LENGTH, TILE_SIZE, TILE_BYTES = 8, 9, 10
 
 
 @jit
@@ -513,9 +549,7 @@ def _run_tiles(code, slots, specs, region_spec, base, c):
             fill_constant(slots[16 * i + STORE], 1, dtype, sums[s] + sums[s + 1])
 
 
-def run_region(
-    frame_at, code_at, slots_at, consts_at, members_at, start, stop, region_spec, phase, reverse
-):
+def run_region(frame_at, code_at, slots_at, consts_at, members_at, start, stop, region_spec, phase, reverse):
     """Run a region's members that are wanted in ``phase``; with ``reverse`` also its reverse.
 
     Compiled as a kernel of its own and called by address: inlined into both loops it would double
@@ -550,13 +584,9 @@ def run_region(
     c[TILE_BYTES] = (tile * 8 + 63) & -64
     c[NEXT_BUFFER] = frame[F_BUFFER]
     _new_register(at(base), c, 0, 0)  # register 0: operands that a kernel does not have
-    status = _set_up_forward(
-        code, slots, specs, info, kernels, consts, members, start, stop, phase, base, c
-    )
+    status = _set_up_forward(code, slots, specs, info, kernels, consts, members, start, stop, phase, base, c)
     if reverse and status == 0:
-        status = _set_up_reverse(
-            code, slots, specs, info, kernels, consts, members, start, stop, base, c
-        )
+        status = _set_up_reverse(code, slots, specs, info, kernels, consts, members, start, stop, base, c)
     if status == 0:
         _run_tiles(code, slots, specs, region_spec, base, c)
     # Leave the registers clean, and note what is in memory now.

@@ -4,9 +4,41 @@ from __future__ import annotations
 
 from tapegrad._jit import at, jit, words
 from tapegrad.engine.layout import (
-    ADDR, ADJ, ADJ_CLASS, AREG, ARITY, CLASS, DTYPE, F_CODE, F_FOUND, F_SLOTS, F_SPECS, GRAD, GROUP, KIND,
-    KIND_ELEMENTWISE, KIND_INPUT, OP, OP_MASK, REVERSE, ROLE, ROLE_HELD, ROLE_TARGET, RULES, SIG, SIZE,
-    SLOT_COLUMNS, SMALL_HELD, SMALL_SAVED, SPEC, STATE, STORE, TOUCHED, VREG, WANT, X,
+    ADDR,
+    ADJ,
+    ADJ_CLASS,
+    AREG,
+    ARITY,
+    CLASS,
+    DTYPE,
+    F_CODE,
+    F_FOUND,
+    F_SLOTS,
+    F_SPECS,
+    GRAD,
+    GROUP,
+    KIND,
+    KIND_ELEMENTWISE,
+    KIND_INPUT,
+    OP,
+    OP_MASK,
+    REVERSE,
+    ROLE,
+    ROLE_HELD,
+    ROLE_TARGET,
+    RULES,
+    SIG,
+    SIZE,
+    SLOT_COLUMNS,
+    SMALL_HELD,
+    SMALL_SAVED,
+    SPEC,
+    STATE,
+    STORE,
+    TOUCHED,
+    VREG,
+    WANT,
+    X,
 )  # fmt: skip
 from tapegrad.engine.tiles import accumulate, fill_constant
 from tapegrad.tape import FREED
@@ -68,7 +100,8 @@ def seed(frame_array, slot, source):
     dtype = specs[32 * spec + DTYPE]
     if source == 0:
         slots[16 * slot + TOUCHED] += 1
-        fill_constant(slots[16 * slot + ADJ], specs[32 * spec + SIZE], dtype, float(slots[16 * slot + TOUCHED]))
+        times = float(slots[16 * slot + TOUCHED])
+        fill_constant(slots[16 * slot + ADJ], specs[32 * spec + SIZE], dtype, times)
     else:
         accumulate(slots[16 * slot + ADJ], source, specs, spec, spec, dtype, slots[16 * slot + TOUCHED])
         slots[16 * slot + TOUCHED] = 1
@@ -106,16 +139,15 @@ def saves_for_others(frame_array, n, start, backward):
     frame = words(frame_array)
     code, slots = at(frame[F_CODE]), at(frame[F_SLOTS])
     for i in range(start, n):
-        if code[8 * i + OP] & GRAD and not (backward and slots[16 * i + REVERSE]):
-            if slots[16 * i + WANT]:
-                return True
+        reversed_here = backward and slots[16 * i + REVERSE]
+        if code[8 * i + OP] & GRAD and slots[16 * i + WANT] and not reversed_here:
+            return True
     return False
 
 
 @jit
 def forget_values(frame_array, lo, n, failed):
-    """Clear the addresses of values whose memory is about to go: all that nobody holds, or, of a run
-    that failed, everything it computed."""
+    """Clear the addresses of values that nobody holds (of a run that ``failed``: of all it computed)."""
     frame = words(frame_array)
     code, slots = at(frame[F_CODE]), at(frame[F_SLOTS])
     for i in range(lo, n):

@@ -8,13 +8,14 @@ primitives always come through ``record``.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from sys import _getframe
-from typing import Any, Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from tapegrad.ops.table import ROWS, Row
-from tapegrad.spec import BOOL, FLOAT64, INT64, Spec, broadcast_shapes, intern_spec, result_dtype
+from tapegrad.spec import BOOL, FLOAT64, Spec, broadcast_shapes, intern_spec, result_dtype
 from tapegrad.tape import GRAD, current
 from tapegrad.tensor import NONLEAF, Tensor, new_result, tensor_from_array
 
@@ -53,7 +54,9 @@ def _remember(key: tuple, signature: Signature) -> Signature:
     return signature
 
 
-def record(row: Row, operands: Sequence[Tensor], static: dict[str, Any] | None = None, raw: int = 0) -> Tensor:
+def record(
+    row: Row, operands: Sequence[Tensor], static: dict[str, Any] | None = None, raw: int = 0
+) -> Tensor:
     """Append a structured instruction.
 
     Parameters
@@ -223,9 +226,7 @@ def record_elementwise(row: Row, operands: Sequence[Any], depth: int = 1) -> Ten
         if row.name in _BOOL_TWINS:
             row = ROWS[_BOOL_TWINS[row.name]]
         elif row.name in _BOOL_REFUSED:
-            raise TypeError(
-                f"{row.name}: not defined for booleans; use {_BOOL_REFUSED[row.name]} instead"
-            )
+            raise TypeError(f"{row.name}: not defined for booleans; use {_BOOL_REFUSED[row.name]} instead")
         elif row.name in _BOOL_AS_INT8:
             compute = out_dtype = np.dtype("int8")
     if row.name == "power" and compute.kind in "iu":
@@ -248,7 +249,7 @@ def record_elementwise(row: Row, operands: Sequence[Any], depth: int = 1) -> Ten
         slots[k] = o._slot if o._tape is tape else tape.bind(o)
         needs_grad |= o._rg
     out = intern_spec(shape, out_dtype)
-    if row.arity == 2 and out.floating and isinstance(operands[0], Tensor) and isinstance(operands[1], Tensor):
+    if row.arity == 2 and out.floating and all(isinstance(o, Tensor) for o in operands):
         first, second = operands[0]._spec, operands[1]._spec
         if first.dtype is second.dtype is out.dtype:
             if len(_joined) >= SIGNATURE_LIMIT:
@@ -360,9 +361,10 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
                 rg = x._rg
                 if y.__class__ is Tensor:
                     if y._spec is not spec:
-                        spec = _joined.get((spec, y._spec))  # broadcasting of equal dtypes
-                        if spec is None:
+                        joined = _joined.get((spec, y._spec))  # broadcasting of equal dtypes
+                        if joined is None:
                             return slow(row, (x, y), 1)
+                        spec = joined
                     x_slot = x._slot if x._tape is tape else tape.bind(x)
                     y_slot = y._slot if y._tape is tape else tape.bind(y)
                     rg |= y._rg
@@ -394,9 +396,7 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
 
     def reflected(y: Any, x: Any, /) -> Tensor:
         """``x op y`` with ``y`` the tensor and ``x`` the left operand."""
-        if same_spec and (
-            x.__class__ is float or (x.__class__ is int and -EXACT_INT <= x <= EXACT_INT)
-        ):
+        if same_spec and (x.__class__ is float or (x.__class__ is int and -EXACT_INT <= x <= EXACT_INT)):
             spec = y._spec
             if spec.floating:
                 tape = current.tape

@@ -122,7 +122,7 @@ SUM_ALL = structured(
     lambda x: Out((), x.dtype, (x.size,)),
     rules=(lambda g, out, x: broadcasted(g, x._spec.shape),),
     sink=True,
-    result="bool", doc="Sum of all elements of a floating operand.",
+    doc="Sum of all elements of a floating operand.",
 )
 SUM = structured(
     "sum",
@@ -156,13 +156,27 @@ MIN = structured(
     rules=(_extreme_rule,),
     doc="Least element over consecutive axes; NaN if there is one.",
 )
-ANY = structured("any", kernels.any_, 1, _shape("any", BOOL), result="bool", doc="Whether any element is not zero.")
-ALL = structured("all", kernels.all_, 1, _shape("all", BOOL), doc="Whether no element is zero.")
+ANY = structured(
+    "any", kernels.any_, 1, _shape("any", BOOL), result="bool", doc="Whether any element is not zero."
+)
+ALL = structured(
+    "all", kernels.all_, 1, _shape("all", BOOL), result="bool", doc="Whether no element is zero."
+)
 ARGMAX = structured(
-    "argmax", kernels.argmax, 1, _arg_shape("argmax"), result="int64", doc="First position of the greatest element."
+    "argmax",
+    kernels.argmax,
+    1,
+    _arg_shape("argmax"),
+    result="int64",
+    doc="First position of the greatest element.",
 )
 ARGMIN = structured(
-    "argmin", kernels.argmin, 1, _arg_shape("argmin"), result="int64", doc="First position of the least element."
+    "argmin",
+    kernels.argmin,
+    1,
+    _arg_shape("argmin"),
+    result="int64",
+    doc="First position of the least element.",
 )
 
 # --- public functions -----------------------------------------------------------------------------

@@ -229,12 +229,26 @@ def _triangle(name: str, x: Any, k: int, lower: bool) -> Tensor:
 @public(reference=np.tril, samples=[Sample(((3, 4),)), Sample(((2, 3, 3),), {"k": -1})])
 @composite
 def tril(x: Any, /, k: int = 0) -> Tensor:
-    """The lower triangle of the last two axes: zeros above diagonal ``k``."""
+    """The lower triangle of the last two axes: zeros above diagonal ``k``.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.tril(tg.ones((2, 2))).tolist()
+    [[1.0, 0.0], [1.0, 1.0]]
+    """
     return _triangle("tril", x, k, True)
 
 
 @public(reference=np.triu, samples=[Sample(((3, 4),)), Sample(((2, 3, 3),), {"k": 1})])
 @composite
 def triu(x: Any, /, k: int = 0) -> Tensor:
-    """The upper triangle of the last two axes: zeros below diagonal ``k``."""
+    """The upper triangle of the last two axes: zeros below diagonal ``k``.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.triu(tg.ones((2, 2))).tolist()
+    [[1.0, 1.0], [0.0, 1.0]]
+    """
     return _triangle("triu", x, k, False)

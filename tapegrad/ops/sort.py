@@ -31,10 +31,16 @@ ARGSORT = structured(
     kernels.argsort,
     1,
     _argsort_shape,
-    result="int64", doc="Stable order along the last axis; a second plane is room to merge in.",
+    result="int64",
+    doc="Stable order along the last axis; a second plane is room to merge in.",
 )
 SEARCHSORTED = structured(
-    "searchsorted", kernels.searchsorted, 2, _search_shape, result="int64", doc="Positions in a sorted vector."
+    "searchsorted",
+    kernels.searchsorted,
+    2,
+    _search_shape,
+    result="int64",
+    doc="Positions in a sorted vector.",
 )
 
 
@@ -109,7 +115,12 @@ class TopK(NamedTuple):
     indices: Tensor
 
 
-@public(reference=None)
+def _topk(x: Any, k: int, dim: int = -1, largest: bool = True) -> Any:
+    order = np.argsort(-x if largest else x, axis=dim, kind="stable").take(range(k), axis=dim)
+    return np.take_along_axis(x, order, dim), order
+
+
+@public(reference=_topk, samples=[Sample(((5,),), args=(2,)), Sample(((4, 3),), args=(2, 0, False))])
 def topk(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> TopK:
     """The ``k`` greatest (or least) elements along an axis, in order, and where they are.
 

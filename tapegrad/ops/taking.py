@@ -117,7 +117,10 @@ def take_along_axis(x: Any, indices: Any, /, axis: int | None = -1) -> Tensor:
     return gather_along(x, idx, k)
 
 
-@public(reference=None, samples=[])
+@public(
+    reference=lambda x, mask: x[np.broadcast_to(mask, x.shape)],
+    samples=[Sample(((2, 3),), args=(np.array([True, False, True]),))],
+)
 def masked_select(x: Any, mask: Any) -> Tensor:
     """The elements where ``mask`` is true, along one axis.
 
@@ -133,7 +136,10 @@ def masked_select(x: Any, mask: Any) -> Tensor:
     return getitem(broadcasted(x, shape), np.broadcast_to(mask, shape))
 
 
-@public(reference=None, samples=[])
+@public(
+    reference=lambda x, mask, value: np.where(mask, value, x),
+    samples=[Sample(((2, 3),), args=(np.array([True, False, True]), 2))],
+)
 @composite
 def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
     """``x`` with ``value`` where ``mask`` is true.

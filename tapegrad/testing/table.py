@@ -176,7 +176,9 @@ def check_table(names: Sequence[str] | None = None, order: int = 2, seed: int = 
     """
     import tapegrad  # noqa: F401  (fills the table)
 
-    entries: dict[str, Row | Public] = {row.name: row for row in table_rows if row.kind is Kind.ELEMENTWISE}
+    entries: dict[str, Row | Public] = {
+        row.name: row for row in table_rows if row.kind is Kind.ELEMENTWISE and row.public
+    }
     for name, function in PUBLIC.items():
         entries.setdefault(name, function)
     wanted = None
