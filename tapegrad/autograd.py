@@ -164,7 +164,9 @@ def grad(
         else:
             for t, value in _run(tape, roots, seeds, retain, targets):
                 known = results.get(id(t))
-                results[id(t)] = tensor_from_array(value if known is None else known._realize() + value)
+                results[id(t)] = tensor_from_array(
+                    value if known is None else np.asarray(known._realize() + value)
+                )
     out: list[Tensor | None] = []
     g: Tensor | None
     for t in targets:
@@ -296,7 +298,7 @@ def _accumulate(t: Tensor, value: np.ndarray) -> None:
         elif old._rg:
             extra.grad = old + tensor_from_array(value)
         else:
-            old._set_value(np.add(old._realize(), value))
+            old._set_value(np.asarray(old._realize() + value))
 
 
 def _accumulate_recorded(t: Tensor, g: Tensor) -> None:

@@ -51,7 +51,7 @@ COTANGENT_BYTES = 4 << 20  # of small cotangents: what is kept from one run to t
 def _block(nbytes: int) -> tuple[np.ndarray, int]:
     """Fresh memory for values that may outlive the run."""
     if nbytes == 0:
-        return _NOTHING, 0
+        return _NOTHING, address_of(_NOTHING)
     a = np.empty(nbytes, np.uint8)
     return a, address_of(a)
 

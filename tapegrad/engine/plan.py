@@ -345,7 +345,10 @@ def _phases(code, slots, groups, members, info, template_uses, totals):
     for m in range(position - 1, -1, -1):
         i = members[m]
         wanted = slots[16 * i + ROLE] & ROLE_HELD or slots[16 * i + NEED] == READ_LATER
-        if not wanted or code[8 * i + ADDR] or slots[16 * i + WANT] & BEFORE:
+        if not wanted or code[8 * i + ADDR]:
+            continue
+        if slots[16 * i + WANT] & BEFORE:
+            slots[16 * i + CLASS] = SMALL_SAVED  # a later phase reads it: it has to stay
             continue
         slots[16 * i + WANT] |= groups[8 * slots[16 * i + GROUP] + G_PHASES]
         op = code[8 * i + OP] & OP_MASK
