@@ -469,15 +469,14 @@ class Tensor:
 
     def _replace(self, new: Tensor, name: str) -> None:
         tape = current.tape
-        old_tape, old_slot = self._tape, self._slot
-        if old_tape is not None and old_tape is not tape:
-            old_tape.require_owner(self) if self._value is None else None
+        if self._tape is not None and self._tape is not tape and self._value is None:
+            self._tape.require_owner(self)
         leaf = self._rg == LEAF
         if leaf or new._tape is not tape:
             new = _record_detach(new, leaf)
         slot = new._slot
-        if old_tape is tape:
-            tape.mutated(old_slot, slot, name, self)  # type: ignore[attr-defined]
+        if self._tape is tape:  # its slot is read only now: recording may have renumbered the tape
+            tape.mutated(self._slot, slot, name, self)
         self._tape, self._slot, self._spec, self._value = tape, slot, new._spec, new._value
         if not leaf:
             self._rg = new._rg
@@ -645,7 +644,7 @@ def _refresh_views(base: Tensor) -> None:
 def _repoint(v: Tensor, shown: Tensor) -> None:
     tape = current.tape
     if v._tape is tape:
-        tape.mutated(v._slot, shown._slot, "view", v)  # type: ignore[attr-defined]
+        tape.mutated(v._slot, shown._slot, "view", v)
     v._tape, v._slot, v._value = shown._tape, shown._slot, shown._value
     if v._rg != LEAF:
         v._rg = shown._rg

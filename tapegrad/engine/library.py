@@ -227,6 +227,8 @@ class Library:
                 dtype = np.dtype(name)
                 if row.kind is Kind.INPUT or (row.dtype_rule == "bits" and dtype.kind == "f"):
                     continue
+                if row.kind is Kind.STRUCTURED and dtype.kind != "f" and row.result is None:
+                    continue  # sums of small integers are wider than their operands
                 work.append((row, dtype, FORWARD))
                 if dtype.kind == "f" and row.kind is Kind.ELEMENTWISE:
                     work += [(row, dtype, k + 1) for k, rule in enumerate(row.rules) if rule]

@@ -65,6 +65,7 @@ def reclaim(tape: Tape) -> None:
         for i, (since, by, name) in tape.mutations.items()
         if live[i]
     }
+    tape.in_place_since = int(np.searchsorted(kept, tape.in_place_since))
     tape.leaves = {number[i]: r for i, r in tape.leaves.items() if live[i] and r() is not None}
     tape.bindings = {key: number[i] for key, i in tape.bindings.items() if live[i]}
     tape.hooked = {number[i] for i in tape.hooked if live[i]}

@@ -233,21 +233,25 @@ def record_elementwise(row: Row, operands: Sequence[Any], depth: int = 1) -> Ten
         _refuse_negative_integer_power(operands[1])
     shape = broadcast_shapes(row.name, *[o._spec.shape for o in operands if isinstance(o, Tensor)])
     tape = current.tape
-    slots = [0, 0, 0]
     needs_grad = 0
     for k, o in enumerate(operands):
         wanted = BOOL if k < first_typed else compute
-        if not isinstance(o, Tensor):
+        if isinstance(o, Tensor):
+            operands[k] = cast(o, wanted)
+            needs_grad |= o._rg
+        else:
             constant = _constant(row, o, wanted) if k >= first_typed else None
-            if constant is not None:
-                slots[k] = tape.constant(constant)
-                continue
-            o = tensor_from_array(_scalar_array(row, o, wanted))
-        elif o._spec.dtype is not wanted:
-            o = cast(o, wanted)
-        operands[k] = o  # keeps the cast alive until it is recorded as an operand
-        slots[k] = o._slot if o._tape is tape else tape.bind(o)
-        needs_grad |= o._rg
+            if constant is None:
+                operands[k] = tensor_from_array(_scalar_array(row, o, wanted))
+            else:
+                operands[k] = constant
+    # Only now: recording a cast may have run the tape and renumbered it.
+    slots = [0, 0, 0]
+    for k, o in enumerate(operands):
+        if isinstance(o, Tensor):
+            slots[k] = o._slot if o._tape is tape else tape.bind(o)
+        else:
+            slots[k] = tape.constant(o)
     out = intern_spec(shape, out_dtype)
     if row.arity == 2 and out.floating and all(isinstance(o, Tensor) for o in operands):
         first, second = operands[0]._spec, operands[1]._spec
