@@ -99,6 +99,7 @@ class Tape:
         self.sealed = 0
         self.evaluated = 0  # slots below have been run, as far as somebody held them
         self.runner: Any = None  # the engine's working memory
+        self.survivors: list[int] = []  # slots that had a Tensor when they were run
         self.chunks: list[np.ndarray] = []  # memory of small values saved for backward
         self.sealed_consts = 0
         self.code = np.zeros((256, COLUMNS), np.int64)

@@ -332,6 +332,7 @@ def _finish(
     tensors[start:n] = [None] * (n - start)
     for slot, reference in stay:
         tensors[slot] = reference
+        tape.survivors.append(slot)
     if keep_saved:
         if len(memory.saved) > 64:
             tape.chunks.append(memory.saved)

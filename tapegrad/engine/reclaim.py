@@ -34,7 +34,8 @@ def reclaim(tape: Tape) -> None:
     n = tape.seal()
     live = np.zeros(n, np.uint8)
     holders = []
-    for i, held in [(i, held) for i, held in enumerate(tape.tensors) if held is not None]:
+    for i in tape.survivors:
+        held = tape.tensors[i]
         t = held() if type(held) is weakref.ref else held
         if type(t) is Tensor:
             live[i] = 1
@@ -50,6 +51,7 @@ def reclaim(tape: Tape) -> None:
 
     tape.tensors[:] = [tape.tensors[i] for i in kept]
     tape.places[:] = [tape.places[i] for i in kept]
+    tape.survivors = [number[i] for i, _ in holders]
     for i, t in holders:
         if t._tape is tape and t._slot == i:
             t._slot = number[i]

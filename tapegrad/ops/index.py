@@ -34,32 +34,53 @@ from tapegrad.tensor import NONLEAF, Extra, Tensor, tensor_from_array
 __all__ = ["getitem", "setitem"]
 
 FULL = slice(None)
+VIEW_LIMIT = 8192
 _plans: dict[tuple[Spec, int], tuple] = {}
+_views: dict[tuple[Spec, tuple, tuple], Signature] = {}
 _new = Tensor.__new__
 _OP, _OPG = GETITEM.op, GETITEM.op | GRAD
+
+
+def _signature(spec: Spec, shape: tuple[int, ...], strides: tuple[int, ...]) -> Signature:
+    static = {"shape": shape, "strides": strides}
+    params = (len(shape), *shape, *strides, spec.size)
+    return Signature(GETITEM, (spec,), static, intern_spec(shape, spec.dtype), params)
 
 
 def _plan(spec: Spec, n: int) -> tuple:
     """What ``x[i]`` and ``x[i, j]`` with ``n`` integers need, worked out once per spec."""
     if len(spec.shape) < n:
-        raise IndexError(
-            f"getitem: too many indices for array: array is {spec.ndim}-dimensional, but {n} were indexed"
-        )
+        raise _too_many("getitem", spec.shape, n)
     shape, strides = spec.shape[n:], contiguous(spec.shape)
-    out = intern_spec(shape, spec.dtype)
-    params = (len(shape), *shape, *strides[n:], spec.size)
-    static = {"shape": shape, "strides": strides[n:]}
-    signature = Signature(GETITEM, (spec,), static, out, params)
-    plan = (signature, tuple(zip(spec.shape, strides))[:n], shape, strides[n:], out)
+    signature = _signature(spec, shape, strides[n:])
+    plan = (signature, tuple(zip(spec.shape, strides))[:n], shape, strides[n:])
     _plans[spec, n] = plan
     return plan
 
 
-def _out_of_bounds(i: int, spec: Spec, axis: int = 0) -> IndexError:
+def _view_signature(key: tuple) -> Signature:
+    if len(_views) >= VIEW_LIMIT:
+        _views.clear()  # slices of ever-changing lengths: bounded, and refilled as needed
+    _views[key] = signature = _signature(*key)
+    return signature
+
+
+def _too_many(name: str, shape: tuple[int, ...], n: int) -> IndexError:
     return IndexError(
-        f"getitem: index {i} is out of bounds for axis {axis} with size {spec.shape[axis]} "
-        f"(shape {spec.shape})"
+        f"{name}: too many indices for array: array is {len(shape)}-dimensional, but {n} were indexed "
+        f"(shape {shape})"
     )
+
+
+def _out_of_bounds(name: str, i: Any, shape: tuple[int, ...], axis: int) -> IndexError:
+    return IndexError(
+        f"{name}: index {i} is out of bounds for axis {axis} with size {shape[axis]} (shape {shape})"
+    )
+
+
+def _first_bad(spec: Spec, key: tuple[int, ...]) -> IndexError:
+    axis = next(k for k, (i, n) in enumerate(zip(key, spec.shape)) if not -n <= i < n)
+    return _out_of_bounds("getitem", key[axis], spec.shape, axis)
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
@@ -89,35 +110,48 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     spec = x._spec
     if key.__class__ is int:
         plan = _plans.get((spec, 1)) or _plan(spec, 1)
-        signature, ((n, step),), shape, strides, out = plan
+        signature, ((n, step),), shape, strides = plan
         if not -n <= key < n:
-            raise _out_of_bounds(key, spec)
+            raise _out_of_bounds("getitem", key, spec.shape, 0)
         offset = (key + n if key < 0 else key) * step
-    elif key.__class__ is tuple:
-        for i in key:
-            if i.__class__ is not int:
-                return _getitem(x, key)
-        signature, axes, shape, strides, out = _plans.get((spec, len(key))) or _plan(spec, len(key))
-        offset = 0
-        for i, (n, step) in zip(key, axes):
-            if not -n <= i < n:
-                raise _out_of_bounds(i, spec, axes.index((n, step)))
-            offset += (i + n if i < 0 else i) * step
     else:
-        return _getitem(x, key)
+        if key.__class__ is tuple:
+            for i in key:
+                if i.__class__ is not int:
+                    plain = False
+                    break
+            else:
+                plain = True
+        else:
+            plain = False
+        if plain:
+            signature, axes, shape, strides = _plans.get((spec, len(key))) or _plan(spec, len(key))
+            offset = 0
+            for i, (n, step) in zip(key, axes):
+                if not -n <= i < n:
+                    raise _first_bad(spec, key)
+                offset += (i + n if i < 0 else i) * step
+        else:
+            found = _basic("getitem", spec.shape, key if key.__class__ is tuple else (key,))
+            if found is None:
+                return index("getitem", x, key)
+            shape, strides, offset = found
+            place = (spec, shape, strides)
+            signature = _views.get(place) or _view_signature(place)
+    out = signature.out
     # The way of scalar loops: everything inline.
     tape = current.tape
     slot = x._slot if x._tape is tape else tape.bind(x)
-    epoch, index = signature.bound
+    epoch, number = signature.bound
     if epoch is not tape.epoch:
-        index = tape.bind_signature(signature)
+        number = tape.bind_signature(signature)
     if x._rg and tape.grad_enabled and out.floating:
         tape.emit((_OPG, out.id, slot, 0))
         rg = NONLEAF
     else:
         tape.emit((_OP, out.id, slot, 0))
         rg = 0
-    tape.extras += (len(tape.tensors), offset, index)
+    tape.extras += (len(tape.tensors), offset, number)
     frame = _getframe(1)
     tape.place((frame.f_code, frame.f_lasti))
     t = _new(Tensor)
@@ -152,9 +186,9 @@ def getitem(x: Tensor, key: Any) -> Tensor:
 # --- reading keys ---------------------------------------------------------------------------------
 
 
-def _expand(name: str, key: Any, ndim: int) -> tuple[list[Any], bool]:
+def _expand(name: str, key: Any, full: tuple[int, ...]) -> tuple[list[Any], bool]:
     """A key as one entry per axis or new axis, and whether it has arrays in it."""
-    entries = list(key) if isinstance(key, tuple) else [key]
+    entries, ndim = list(key) if isinstance(key, tuple) else [key], len(full)
     used, dots, arrays = 0, -1, False
     for k, e in enumerate(entries):
         if e is None:
@@ -166,7 +200,8 @@ def _expand(name: str, key: Any, ndim: int) -> tuple[list[Any], bool]:
         elif isinstance(e, slice):
             if any(isinstance(v, Tensor) for v in (e.start, e.stop, e.step)):
                 parts = (e.start, e.stop, e.step)
-                entries[k] = slice(*[v.__index__() if isinstance(v, Tensor) else v for v in parts])
+                entries[k] = e = slice(*[v.__index__() if isinstance(v, Tensor) else v for v in parts])
+            _slice_bounds(name, e, 0)
             used += 1
         elif isinstance(e, (int, np.integer)) and not isinstance(e, bool):
             entries[k] = int(e)
@@ -176,9 +211,7 @@ def _expand(name: str, key: Any, ndim: int) -> tuple[list[Any], bool]:
             entries[k] = e = _as_index(name, e)
             used += e.ndim if e.dtype.kind == "b" else 1
     if used > ndim:
-        raise IndexError(
-            f"{name}: too many indices for array: array is {ndim}-dimensional, but {used} were indexed"
-        )
+        raise _too_many(name, full, used)
     if dots >= 0:  # an ellipsis that stands for nothing still keeps arrays apart
         kept: list[Any] = [Ellipsis] if arrays else []
         entries[dots : dots + 1] = [FULL] * (ndim - used) or kept
@@ -210,31 +243,58 @@ def _as_index(name: str, e: Any) -> Any:
     return a
 
 
-def _basic(name: str, spec: Spec, entries: list[Any]) -> tuple:
-    """Shape, strides and offset of a key of integers, slices and new axes."""
-    shape, strides, offset, axis = [], [], 0, 0
-    steps = contiguous(spec.shape)
-    for e in entries:
-        if e is None:
-            shape.append(1)
-            strides.append(0)
-            continue
-        n, step = spec.shape[axis], steps[axis]
-        if e.__class__ is int:
+def _slice_bounds(name: str, key: slice, n: int) -> tuple[int, int, int]:
+    try:
+        return key.indices(n)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from None
+
+
+def _basic(name: str, full: tuple[int, ...], key: tuple) -> tuple | None:
+    """Shape, strides and offset of a key of integers, slices and new axes; ``None`` for another."""
+    shape: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    offset, axis, ndim = 0, 0, len(full)
+    steps = contiguous(full)
+    for e in key:
+        if e.__class__ is slice:
+            if axis == ndim:
+                return None
+            n, step = full[axis], steps[axis]
+            if e.start is e.stop is e.step is None:
+                shape += (n,)
+                strides += (step,)
+            else:
+                start, stop, by = _slice_bounds(name, e, n)
+                count = -((start - stop) // by)
+                if count <= 0:
+                    shape += (0,)
+                else:
+                    shape += (count,)
+                    offset += start * step
+                strides += (by * step,)
+        elif e.__class__ is int:
+            if axis == ndim:
+                return None
+            n = full[axis]
             if not -n <= e < n:
-                raise _out_of_bounds(e, spec, axis)
-            offset += (e + n if e < 0 else e) * step
+                if len([k for k in key if k is Ellipsis or k is not None]) > ndim + (Ellipsis in key):
+                    return None
+                raise _out_of_bounds(name, e, full, axis)
+            offset += (e + n if e < 0 else e) * steps[axis]
+        elif e is None:
+            shape += (1,)
+            strides += (0,)
+            continue
         else:
-            start, stop, by = e.indices(n)
-            count = max(0, -((start - stop) // by) if by > 0 else -((stop - start) // -by))
-            shape.append(count)
-            strides.append(by * step)
-            if count:
-                offset += start * step
+            return None
         axis += 1
+    if axis < ndim:
+        shape += full[axis:]
+        strides += steps[axis:]
     if 0 in shape:
         offset = 0
-    return tuple(shape), tuple(strides), offset
+    return shape, strides, offset
 
 
 @functools.lru_cache(maxsize=256)
