@@ -186,6 +186,11 @@ def view_as(self: Tensor, other: Tensor) -> Tensor:
     return ns.reshape(self, other.shape)
 
 
+def where(self: Tensor, condition: Any, other: Any) -> Tensor:
+    """The tensor's elements where ``condition`` is true, else those of ``other``."""
+    return ns.where(condition, self, other)
+
+
 # --- in place -------------------------------------------------------------------------------------
 
 
@@ -356,6 +361,7 @@ METHODS: dict[str, Callable] = {
     "view": view,
     "view_as": view_as,
     "reshape_as": view_as,
+    "where": where,
     "zero_": zero_,
     "fill_": fill_,
     "fill": fill_,

@@ -78,6 +78,16 @@ class Tape:
         The sealed instructions, and per slot the address of its value and its state.
     """
 
+    # Slots: with more than 30 attributes in a dictionary, every access on the record path would be a lookup.
+    __slots__ = (
+        "anomaly", "bindings", "chunks", "code", "const_pool", "consts", "emit", "epoch", "evaluated",
+        "extras", "generation", "grad_enabled", "hold", "hooked", "ident", "in_place_since", "keep",
+        "leaves", "limit", "locked", "mutations", "param_arrays", "param_start", "params",
+        "pending_bytes", "place", "places", "reclaim_at", "reclaim_bytes", "rows", "runner",
+        "seal_every", "sealed", "sealed_consts", "signatures", "stored_bytes", "survivors", "tensors",
+        "thread",
+    )  # fmt: skip
+
     def __init__(self) -> None:
         self.thread = threading.current_thread()
         self.ident = threading.get_ident()

@@ -15,6 +15,7 @@ from tapegrad.engine import layout as L
 from tapegrad.engine import tiles
 from tapegrad.engine.interpret import forward_loop, reverse_loop
 from tapegrad.engine.library import library
+from tapegrad.engine.memory import Arena, Memory, address_of, aligned
 from tapegrad.engine.plan import REGION_LIMIT, plan
 from tapegrad.engine.reclaim import maybe_reclaim
 from tapegrad.engine.templates import TemplateStore, aside
@@ -25,7 +26,6 @@ from tapegrad.engine.walk import (
     collect_held,
     forget_values,
     free_graph,
-    place,
     saves_for_others,
     seed,
 )
@@ -38,33 +38,6 @@ if TYPE_CHECKING:
     from tapegrad.ops.table import Row
 
 __all__ = ["Runner", "call_hooks", "run_backward", "run_forward"]
-
-
-def address_of(a: np.ndarray) -> int:
-    """The address of an array's first element."""
-    return a.__array_interface__["data"][0]
-
-
-COTANGENT_BYTES = 4 << 20  # of small cotangents: what is kept from one run to the next
-
-
-def _block(nbytes: int) -> tuple[np.ndarray, int]:
-    """Fresh memory for values that may outlive the run."""
-    if nbytes == 0:
-        return _NOTHING, address_of(_NOTHING)
-    a = np.empty(nbytes, np.uint8)
-    return a, address_of(a)
-
-
-def _aligned(nbytes: int) -> tuple[np.ndarray, int]:
-    """Fresh memory that starts on a cache line."""
-    if nbytes == 0:
-        return _NOTHING, 64
-    a = np.empty(nbytes + 64, np.uint8)
-    return a, (address_of(a) + 63) & -64
-
-
-_NOTHING = np.empty(64, np.uint8)
 
 
 def _reference_counts(tensors: list, start: int) -> array:
@@ -82,15 +55,17 @@ class Runner:
         self.templates = TemplateStore()
         self.frame = np.zeros(L.FRAME, np.int64)
         self.seen: list[Any] = [None] * L.FRAME
+        self.grown: tuple = (None,) * 5
+        self.arena = Arena()
         self.totals = np.zeros(L.TOTALS, np.int64)
         self.missing = np.zeros((4096, 4), np.int64)
         self.last_of_shape = np.full(256, -1, np.int64)
         self.scratch = np.zeros(L.SCRATCH + 16, np.int64)
-        self.buffer, self.frame[L.F_BUFFER] = _aligned(1 << 20)
-        self.memory, self.frame[L.F_MEMORY] = _aligned(1 << 12)
+        self.buffer, self.frame[L.F_BUFFER] = aligned(1 << 20)
+        self.memory, self.frame[L.F_MEMORY] = aligned(1 << 12)
         self.frame[L.F_RUN_REGION] = _jit.kernel("run_region", tiles.run_region, 10, {})
         self.frame[L.F_SELF] = address_of(self.frame)
-        self.cotangents, self.cotangents_at = _aligned(1 << 12)
+        self.cotangents, self.cotangents_at = aligned(1 << 12)
         self.capacity = 0
         self.grow(512)
 
@@ -114,19 +89,33 @@ class Runner:
         store = self.templates
         store.sync(tape)
         starts, params = tape.parameter_arrays()
+        f, seen = self.frame, self.seen
         if store.memory_bytes > len(self.memory) - 64:
-            self.memory, self.frame[L.F_MEMORY] = _aligned(2 * store.memory_bytes)
-        arrays = (
-            tape.code, self.slots, self.groups, self.members, spec_table.rows, library.info, library.kernels,
-            tape.const_pool, starts, params, None, self.scratch, store.spans, store.code, store.slots,
-            store.members, store.consts, None, store.known, store.uses, self.last_of_shape, self.big,
-            self.found, self.missing, self.totals,
-        )  # fmt: skip
-        seen = self.seen
-        for k, a in enumerate(arrays):
-            if a is not seen[k]:
-                seen[k] = a
-                self.frame[k] = address_of(a)
+            self.memory, f[L.F_MEMORY] = aligned(2 * store.memory_bytes)
+        # What is replaced often enough to look at every time ...
+        if seen[L.F_CODE] is not tape.code:
+            seen[L.F_CODE] = tape.code
+            f[L.F_CODE] = address_of(tape.code)
+        if seen[L.F_CONSTS] is not tape.const_pool:
+            seen[L.F_CONSTS] = tape.const_pool
+            f[L.F_CONSTS] = address_of(tape.const_pool)
+        if seen[L.F_PARAMS] is not params:
+            seen[L.F_PARAMS] = params
+            f[L.F_PARAMS], f[L.F_STARTS] = address_of(params), address_of(starts)
+        # ... and what is replaced when something has grown.
+        grown = (self.slots, spec_table.rows, library.info, store.stamp, self.last_of_shape)
+        if any(a is not b for a, b in zip(grown, self.grown)):
+            self.grown = grown
+            arrays = {
+                L.F_SLOTS: self.slots, L.F_GROUPS: self.groups, L.F_MEMBERS: self.members, L.F_BIG: self.big,
+                L.F_FOUND: self.found, L.F_MISSING: self.missing, L.F_TOTALS: self.totals,
+                L.F_SCRATCH: self.scratch, L.F_LAST: self.last_of_shape, L.F_SPECS: spec_table.rows,
+                L.F_INFO: library.info, L.F_KERNELS: library.kernels, L.F_SPANS: store.spans,
+                L.F_T_CODE: store.code, L.F_T_SLOTS: store.slots, L.F_T_MEMBERS: store.members,
+                L.F_T_CONSTS: store.consts, L.F_TEMPLATES: store.known, L.F_USES: store.uses,
+            }  # fmt: skip
+            for k, a in arrays.items():
+                f[k] = address_of(a)
 
 
 def _runner(tape: Tape) -> Runner:
@@ -204,49 +193,6 @@ def mutated_error(tape: Tape, slot: int, changed: int) -> RuntimeError:
     )
 
 
-class _Memory:
-    """What one run allocates."""
-
-    def __init__(self, tape: Tape, r: Runner, lo: int, n: int) -> None:
-        totals = r.totals.tolist()
-        self.held, self.held_at = _block(totals[L.T_HELD])
-        self.saved, saved_at = _aligned(totals[L.T_SAVED])
-        self.grads, self.grads_at = _block(totals[L.T_ADJ_HELD])
-        if totals[L.T_ADJ_SAVED] > len(r.cotangents) - 64 or len(r.cotangents) > COTANGENT_BYTES:
-            r.cotangents, r.cotangents_at = _aligned(2 * totals[L.T_ADJ_SAVED])
-        self.big: dict[int, np.ndarray] = {}
-        self.big_grads: dict[int, np.ndarray] = {}
-        self.nbytes = totals[L.T_HELD] + totals[L.T_SAVED]
-        for slot in r.big[: totals[L.T_BIG] + totals[L.T_ADJ_BIG]].tolist():
-            i = slot if slot >= 0 else -slot - 1
-            spec = spec_table.by_id[int(tape.code[i, L.SPEC])]
-            a = np.empty(spec.shape, spec.dtype)
-            if slot >= 0:
-                self.big[i] = a
-                self.nbytes += a.nbytes
-                r.slots[i, L.STORE] = address_of(a)
-            else:
-                self.big_grads[i] = a
-                r.slots[i, L.ADJ] = address_of(a)
-        place(r.frame, lo, n, self.held_at, saved_at, self.grads_at, r.cotangents_at)
-
-    def value(self, r: Runner, slot: int, spec: Any) -> np.ndarray:
-        """The array of a held slot."""
-        value = self.big.get(slot)
-        if value is None:
-            offset = int(r.slots[slot, L.STORE]) - self.held_at
-            value = np.ndarray(spec.shape, spec.dtype, self.held, offset)
-        return value
-
-    def gradient(self, r: Runner, slot: int, spec: Any) -> np.ndarray:
-        """The array of a delivered gradient."""
-        value = self.big_grads.get(slot)
-        if value is None:
-            offset = int(r.slots[slot, L.ADJ]) - self.grads_at
-            value = np.ndarray(spec.shape, spec.dtype, self.grads, offset)
-        return value
-
-
 # --- forward --------------------------------------------------------------------------------------
 
 
@@ -264,7 +210,7 @@ def run_forward(tape: Tape) -> None:
             lo = 0
             inputs = _begin(tape, r, n)
             _plan(tape, r, lo, n, False, False)
-        memory = _Memory(tape, r, lo, n)
+        memory = Memory(tape, r, lo, n)
         try:
             _forward(tape, r, n, L.AFTER)
         except KernelError as error:
@@ -316,7 +262,7 @@ def _recover(tape: Tape, r: Runner, n: int, error: KernelError) -> Exception:
 
 
 def _finish(
-    tape: Tape, r: Runner, lo: int, n: int, memory: _Memory, inputs: list[int], keep_saved: bool
+    tape: Tape, r: Runner, lo: int, n: int, memory: Memory, inputs: list[int], keep_saved: bool
 ) -> None:
     """Give held tensors their values, and let go of the rest."""
     start = tape.evaluated
@@ -334,7 +280,7 @@ def _finish(
         tensors[slot] = reference
         tape.survivors.append(slot)
     if keep_saved:
-        if len(memory.saved) > 64:
+        if not tape.chunks or tape.chunks[-1] is not memory.saved:
             tape.chunks.append(memory.saved)
         for slot, value in memory.big.items():
             tape.keep[slot] = value
@@ -389,7 +335,7 @@ def run_backward(
             if _plan(tape, r, 0, n, True, targets is not None):
                 break
             clear(r.frame, 0, n)
-        memory = _Memory(tape, r, 0, n)
+        memory = Memory(tape, r, 0, n)
         for slot, (_, cotangent) in zip(root_slots, roots):
             seed(r.frame, slot, 0 if cotangent is None else address_of(cotangent))
         try:
@@ -433,7 +379,7 @@ def _note_hooks(tape: Tape, r: Runner, all_leaves: bool) -> dict[int, Tensor]:
     return watched
 
 
-def _reverse(tape: Tape, r: Runner, n: int, memory: _Memory, watched: dict[int, Tensor]) -> None:
+def _reverse(tape: Tape, r: Runner, n: int, memory: Memory, watched: dict[int, Tensor]) -> None:
     """The reverse loop, interrupted where a hook wants to see a complete cotangent."""
     last = int(r.totals[L.T_GROUPS])
     by_group: dict[int, list[int]] = {}

@@ -42,6 +42,8 @@ def aside(tape: Tape | None = None) -> Iterator[None]:
 class _TracingTape(Tape):
     """A scratch tape whose values do not exist."""
 
+    __slots__ = ()
+
     def run(self) -> None:
         raise RuntimeError("a derivative rule looked at a value; rules must be expressions")
 
@@ -134,6 +136,7 @@ class TemplateStore:
     def reset(self, epoch: object) -> None:
         """Start over, because signatures have been renumbered."""
         self.epoch = epoch
+        self.stamp: object = object()  # renewed whenever an array is replaced
         self.known = np.zeros(48, np.int64)  # by 3 * signature + operand: 0 new, 1 known, -2 none
         self.uses = np.zeros(48, np.int64)
         self.spans = np.full((48, 4), -1, np.int64)
@@ -157,6 +160,7 @@ class TemplateStore:
                 grown = np.full((2 * need, *array.shape[1:]), empty, np.int64)
                 grown[:old] = array
                 setattr(self, name, grown)
+            self.stamp = object()
 
     def install(self, tape: Tape, index: int) -> None:
         """Trace and add the template for ``3 * signature + operand``."""
@@ -224,5 +228,7 @@ class TemplateStore:
                 grown[: len(array)] = array
                 setattr(self, name, grown)
             self.members = np.arange(2 * n_rows)
+            self.stamp = object()
         if n_consts > len(self.consts):
+            self.stamp = object()
             self.consts = np.concatenate([self.consts, np.zeros(2 * n_consts)])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import operator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
-__all__ = ["as_shape", "axes_tuple", "axis_index", "contiguous", "split_at", "strip_axes"]
+__all__ = ["also_named", "as_shape", "axes_tuple", "axis_index", "contiguous", "split_at", "strip_axes"]
+
+Function = TypeVar("Function", bound=Callable)
 
 
 def axis_index(name: str, axis: Any, ndim: int) -> int:
@@ -28,6 +31,32 @@ def axis_index(name: str, axis: Any, ndim: int) -> int:
     if not -ndim <= k < ndim:
         raise np.exceptions.AxisError(k, ndim, name)
     return k + ndim if k < 0 else k
+
+
+def also_named(**names: str | None) -> Callable[[Function], Function]:
+    """Let arguments be given by the names that other libraries have for them.
+
+    ``also_named(dim="axis")`` passes ``dim=`` on as ``axis=``; ``also_named(shape=None)`` passes
+    ``shape=`` on as a last positional argument, for functions that take a variable number of them.
+    """
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if kwargs:
+                for other in names.keys() & kwargs.keys():
+                    own, value = names[other], kwargs.pop(other)
+                    if own is None:
+                        args = (*args, value)
+                    elif own in kwargs:
+                        raise TypeError(f"{function.__name__}: {own!r} and {other!r} are the same argument")
+                    else:
+                        kwargs[own] = value
+            return function(*args, **kwargs)
+
+        return call  # type: ignore[return-value]
+
+    return decorate
 
 
 def axes_tuple(name: str, axis: Any, ndim: int) -> tuple[int, ...]:

@@ -117,14 +117,18 @@ def mean(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False,
     """
     if names:
         axis, keepdims = torch_names("mean", names, axis, keepdims)
+    if isinstance(dtype, bool):  # PyTorch's second argument is keepdim
+        dtype, keepdims = None, dtype
     x = _floating(x if dtype is None else ns.astype(x, dtype), "mean")
     axes = axes_tuple("mean", axis, x._spec.ndim)
     n = size_of(tuple([x._spec.shape[a] for a in axes]))
     return ns.sum(x, axis=axes, keepdims=keepdims) / float(n)
 
 
-def _centred(name: str, x: Any, axis: Any, correction: Any, ddof: Any) -> tuple[Tensor, tuple, float]:
-    x = _floating(x, name)
+def _centred(
+    name: str, x: Any, axis: Any, dtype: Any, correction: Any, ddof: Any
+) -> tuple[Tensor, tuple, float]:
+    x = _floating(x if dtype is None else ns.astype(x, dtype), name)
     axes = axes_tuple(name, axis, x._spec.ndim)
     n = size_of(tuple([x._spec.shape[a] for a in axes]))
     divisor = n - float(correction if ddof is None else ddof)
@@ -137,6 +141,7 @@ def var(
     x: Any,
     /,
     axis: Any = None,
+    dtype: Any = None,
     *,
     correction: float = 0.0,
     ddof: float | None = None,
@@ -149,6 +154,8 @@ def var(
     ----------
     axis : int or tuple of int, optional
         Default all.
+    dtype : dtype, optional
+        To compute in; integers become float64.
     correction : float
         Subtracted from the count that is divided by (NumPy's ``ddof``; 1 is PyTorch's default).
     keepdims : bool
@@ -161,7 +168,7 @@ def var(
     """
     if names:
         axis, keepdims = torch_names("var", names, axis, keepdims)
-    d, axes, divisor = _centred("var", x, axis, correction, ddof)
+    d, axes, divisor = _centred("var", x, axis, dtype, correction, ddof)
     return ns.sum(d * d, axis=axes, keepdims=keepdims) / divisor
 
 
@@ -171,6 +178,7 @@ def std(
     x: Any,
     /,
     axis: Any = None,
+    dtype: Any = None,
     *,
     correction: float = 0.0,
     ddof: float | None = None,
@@ -187,7 +195,7 @@ def std(
     """
     if names:
         axis, keepdims = torch_names("std", names, axis, keepdims)
-    d, axes, divisor = _centred("std", x, axis, correction, ddof)
+    d, axes, divisor = _centred("std", x, axis, dtype, correction, ddof)
     root = math.sqrt(divisor)
     return ns.divide(reduce_axes(NORM2, d, axes, keepdims), root)
 
@@ -207,13 +215,25 @@ def ptp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Tensor:
 
 
 @public(
-    reference=lambda x, weights=None, axis=None: np.average(x, axis=axis, weights=weights),
-    samples=[Sample(((3, 4),)), Sample(((4,), (4,)), domain=(0.5, 2.0, ()))],  # type: ignore[arg-type]
+    reference=np.average,
+    samples=[
+        Sample(((3, 4),)),
+        Sample(((3, 4),), {"axis": 1, "weights": [1.0, 2.0, 3.0, 2.0]}),
+        Sample(((3, 4),), args=(0, [1.0, 2.0, 3.0])),
+    ],
     method=False,
 )
 @composite
-def average(x: Any, weights: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The weighted mean (note the order: ``axis`` comes after ``weights``, or by name).
+def average(x: Any, /, axis: Any = None, weights: Any = None, *, keepdims: bool = False) -> Tensor:
+    """The weighted mean.
+
+    Parameters
+    ----------
+    axis : int or tuple of int, optional
+        Default all.
+    weights : array_like, optional
+        Of ``x``'s shape, or one weight for each place along ``axis``.
+    keepdims : bool
 
     Raises
     ------
@@ -337,6 +357,8 @@ def logsumexp(x: Any, /, axis: Any = None, b: Any = None, keepdims: bool = False
     """
     if names:
         axis, keepdims = torch_names("logsumexp", names, axis, keepdims)
+    if isinstance(b, bool):  # PyTorch's second argument is keepdim
+        b, keepdims = None, b
     x = _floating(x, "logsumexp")
     axes = axes_tuple("logsumexp", axis, x._spec.ndim)
     if b is None:

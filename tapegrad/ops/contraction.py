@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.kernels import blas
-from tapegrad.ops.axes import axes_tuple, axis_index, size_of
+from tapegrad.ops.axes import also_named, axes_tuple, axis_index, size_of
 from tapegrad.ops.movement import broadcasted, permuted, reshaped
 from tapegrad.ops.record import as_operand, cast, composite, record
 from tapegrad.ops.table import Out, Sample, ns, public, structured
@@ -370,7 +370,8 @@ def kron(x: Any, y: Any, /) -> Tensor:
     ],
     method=False,
 )
-def tensordot(x: Any, y: Any, /, *, axes: Any = 2) -> Tensor:
+@also_named(dims="axes")
+def tensordot(x: Any, y: Any, /, axes: Any = 2) -> Tensor:
     """Sum products over pairs of axes.
 
     Parameters

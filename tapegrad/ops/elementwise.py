@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.kernels import scalar as f
+from tapegrad.ops.axes import also_named
 from tapegrad.ops.record import as_operand, composite, record_elementwise
 from tapegrad.ops.table import NONZERO, POSITIVE, REAL, ROWS, Domain, Sample, elementwise, public
 from tapegrad.spec import result_dtype
@@ -326,6 +327,7 @@ CLIP = elementwise(
     ),
     aliases=("clamp",),
 )
+@also_named(a_min="min", a_max="max")
 @composite
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
     """Confine values to an interval.

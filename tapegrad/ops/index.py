@@ -31,7 +31,7 @@ from tapegrad.spec import BOOL, INT64, Spec, broadcast_shapes, intern_spec
 from tapegrad.tape import GRAD, current
 from tapegrad.tensor import NONLEAF, Extra, Tensor, tensor_from_array
 
-__all__ = ["getitem", "setitem"]
+__all__ = ["assign", "getitem", "index", "setitem"]
 
 FULL = slice(None)
 VIEW_LIMIT = 8192
@@ -254,7 +254,7 @@ def _basic(name: str, full: tuple[int, ...], key: tuple) -> tuple | None:
     """Shape, strides and offset of a key of integers, slices and new axes; ``None`` for another."""
     shape: tuple[int, ...] = ()
     strides: tuple[int, ...] = ()
-    offset, axis, ndim = 0, 0, len(full)
+    offset, axis, ndim, dots = 0, 0, len(full), False
     steps = contiguous(full)
     for e in key:
         if e.__class__ is slice:
@@ -278,13 +278,20 @@ def _basic(name: str, full: tuple[int, ...], key: tuple) -> tuple | None:
                 return None
             n = full[axis]
             if not -n <= e < n:
-                if len([k for k in key if k is Ellipsis or k is not None]) > ndim + (Ellipsis in key):
-                    return None
                 raise _out_of_bounds(name, e, full, axis)
             offset += (e + n if e < 0 else e) * steps[axis]
         elif e is None:
             shape += (1,)
             strides += (0,)
+            continue
+        elif e is Ellipsis and not dots:
+            dots = True
+            end = axis + ndim + 1 - len([k for k in key if k is not None])
+            if end < axis:
+                return None
+            shape += full[axis:end]
+            strides += steps[axis:end]
+            axis = end
             continue
         else:
             return None
@@ -302,7 +309,7 @@ def _positions(shape: tuple[int, ...]) -> np.ndarray:
     return np.arange(size_of(shape)).reshape(shape)
 
 
-def _numbers(name: str, shape: tuple[int, ...], key: tuple) -> np.ndarray:
+def _numbers(name: str, shape: tuple[int, ...], key: tuple, full: tuple[int, ...]) -> np.ndarray:
     """Numbers of the elements of an array of ``shape`` that ``key`` selects."""
     try:
         if size_of(shape) <= 1 << 14:
@@ -313,7 +320,7 @@ def _numbers(name: str, shape: tuple[int, ...], key: tuple) -> np.ndarray:
                 along = np.arange(shape[axis]).reshape((-1,) + (1,) * (len(shape) - axis - 1))
                 flat = flat + np.broadcast_to(along, shape)[key] * step
     except IndexError as error:
-        raise IndexError(f"{name}: {error} (shape {shape})") from None
+        raise IndexError(f"{name}: {error} (shape {full})") from None
     return np.ascontiguousarray(flat, np.int64).reshape(np.shape(flat))
 
 
@@ -332,7 +339,7 @@ def _advanced(name: str, x: Tensor, entries: list[Any]) -> tuple[Tensor, int, tu
     lead, tail = x._spec.shape[:axes], x._spec.shape[axes:]
     tensors = [(k, e) for k, e in enumerate(entries) if isinstance(e, Tensor)]
     if not tensors:
-        numbers = _numbers(name, lead, tuple(entries))
+        numbers = _numbers(name, lead, tuple(entries), x._spec.shape)
         return tensor_from_array(numbers), size_of(tail), numbers.shape + tail, numbers
     # Numbers of the rest, with zeros where tensors stand, plus what the tensors add.
     known = list(entries)
@@ -345,7 +352,7 @@ def _advanced(name: str, x: Tensor, entries: list[Any]) -> tuple[Tensor, int, tu
         axis += _axes_of(e)
     if any(lead[axis_of[k]] == 0 and e._spec.size for k, e in tensors):
         raise IndexError(f"{name}: index out of bounds for an axis of size 0 (shape {x._spec.shape})")
-    numbers = _numbers(name, lead, tuple(known))
+    numbers = _numbers(name, lead, tuple(known), x._spec.shape)
     shapes, places = [], []
     for k, e in enumerate(known):
         if isinstance(e, (np.ndarray, int)):
@@ -361,30 +368,30 @@ def _advanced(name: str, x: Tensor, entries: list[Any]) -> tuple[Tensor, int, tu
         n = lead[axis_of[k]]
         if e._value is not None and e._spec.size and not (-n <= e._value.min() <= e._value.max() < n):
             bad = e._value[(e._value < -n) | (e._value >= n)].flat[0]
-            raise IndexError(
-                f"{name}: index {bad} is out of bounds for axis {axis_of[k]} with size {n} "
-                f"(shape {x._spec.shape})"
-            )
+            raise _out_of_bounds(name, bad, x._spec.shape, axis_of[k])
         part = wrap_index(cast(e, INT64), n, steps[axis_of[k]])
         part = reshaped(part, e._spec.shape + (1,) * after)
         total = ns.add(total, part)
     return total, size_of(tail), total._spec.shape + tail, None
 
 
-def _getitem(x: Tensor, key: Any) -> Tensor:
-    entries, arrays = _expand("getitem", key, x._spec.ndim)
+def index(name: str, x: Tensor, key: Any) -> Tensor:
+    """``x[key]`` for any key, on behalf of operation ``name``."""
+    entries, arrays = _expand(name, key, x._spec.shape)
     if not arrays:
-        return view(GETITEM, x, *_basic("getitem", x._spec, entries))
-    index, width, shape, _ = _advanced("getitem", x, entries)
-    return gather(x, index, width, shape)
+        layout = _basic(name, x._spec.shape, tuple(entries))
+        assert layout is not None
+        return view(GETITEM, x, *layout)
+    numbers, width, shape, _ = _advanced(name, x, entries)
+    return gather(x, numbers, width, shape)
 
 
 # --- writing --------------------------------------------------------------------------------------
 
 
-def _fit(value: Any, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _fit(name: str, value: Any, x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A value to be written, as a tensor of ``x``'s dtype that broadcasts to ``shape``."""
-    v = as_operand(value, "setitem")
+    v = as_operand(value, name)
     own = v._spec.shape
     extra = len(own) - len(shape)
     if extra > 0 and all(n == 1 for n in own[:extra]):
@@ -393,7 +400,7 @@ def _fit(value: Any, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         n in (1, m) for n, m in zip(reversed(v._spec.shape), reversed(shape))
     )
     if not ok:
-        raise ValueError(f"setitem: could not broadcast input array from shape {own} into shape {shape}")
+        raise ValueError(f"{name}: could not broadcast input array from shape {own} into shape {shape}")
     return cast(v, x._spec.dtype)
 
 
@@ -421,26 +428,35 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     if isinstance(key, Tensor) and key._spec.dtype is BOOL and key._spec.shape == x._spec.shape:
         number = isinstance(value, (bool, int, float))
         if number or (isinstance(value, Tensor) and value._spec.ndim == 0):
-            x._take(ns.where(key, _fit(value, x, ()), x), "index_put_")
+            x._take(ns.where(key, _fit("setitem", value, x, ()), x), "index_put_")
             return
-    entries, arrays = _expand("setitem", key, x._spec.ndim)
-    if not arrays:
-        shape, strides, offset = _basic("setitem", x._spec, entries)
-        v = _fit(value, x, shape)
+    assign("setitem", x, key, value)
+
+
+def assign(name: str, x: Tensor, key: Any, value: Any) -> None:
+    """``x[key] = value`` for any key, on behalf of operation ``name``."""
+    full = x._spec.shape
+    layout = _basic(name, full, key if isinstance(key, tuple) else (key,))
+    if layout is None:
+        entries, arrays = _expand(name, key, full)
+        layout = None if arrays else _basic(name, full, tuple(entries))
+    if layout is not None:
+        shape, strides, offset = layout
+        v = _fit(name, value, x, shape)
         if shape == x._spec.shape and strides == contiguous(shape):
             new = record_layout(BROADCAST_TO, v, *broadcast_to_layout(v._spec.shape, shape))
         else:
             new = set_movement(x, broadcasted(v, shape), shape, strides, offset)
     else:
-        index, width, shape, numbers = _advanced("setitem", x, entries)
-        v = broadcasted(_fit(value, x, shape), shape)
+        places, width, shape, numbers = _advanced(name, x, entries)
+        v = broadcasted(_fit(name, value, x, shape), shape)
         unique = numbers is not None
         if numbers is not None and numbers.size > 1:
             flat = numbers.ravel()
             _, last = np.unique(flat[::-1], return_index=True)
             if last.size < flat.size:  # only the last write counts, for values and for gradients
                 last = np.sort(flat.size - 1 - last)
-                index = tensor_from_array(flat[last])
+                places = tensor_from_array(flat[last])
                 v = gather(v, tensor_from_array(last), width, (last.size, width))
-        new = index_put(x, v, index, width, unique)
+        new = index_put(x, v, places, width, unique)
     x._take(new, "index_put_")

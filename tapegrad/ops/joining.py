@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.kernels import move
-from tapegrad.ops.axes import axis_index, contiguous, size_of, split_at
+from tapegrad.ops.axes import also_named, axis_index, contiguous, size_of, split_at
 from tapegrad.ops.movement import (
     EXPAND_DIMS,
     GETITEM,
@@ -329,7 +329,8 @@ def split_parts(x: Any, sections: Any, axis: int = 0) -> tuple[Tensor, ...]:
     reference=np.split,
     samples=[Sample(((4, 3),), args=(2,)), Sample(((2, 5),), {"axis": 1}, args=([1, 3],))],
 )
-def split(x: Any, sections: Any, axis: int = 0) -> tuple[Tensor, ...]:
+@also_named(indices_or_sections="sections")
+def split(x: Any, /, sections: Any, axis: int = 0) -> tuple[Tensor, ...]:
     """Split along an axis; the parts are views.
 
     Parameters
@@ -379,6 +380,7 @@ def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     samples=[Sample(((3, 2),)), Sample(((3, 2),), {"axis": -1})],
     aliases=("unbind",),
 )
+@also_named(dim="axis")
 def unstack(x: Any, /, axis: int = 0) -> tuple[Tensor, ...]:
     """The parts along an axis, without it; the parts are views.
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.ops.table import ROWS, Row
+from tapegrad.ops.table import ROWS, Row, ns
 from tapegrad.spec import BOOL, FLOAT64, Spec, broadcast_shapes, intern_spec, result_dtype
 from tapegrad.tape import GRAD, current
 from tapegrad.tensor import NONLEAF, Tensor, new_result, tensor_from_array
@@ -349,6 +349,17 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
             return slow(row, (x,), 1)
 
         return {"function": unary}
+
+    if row.dtype_rule == "where":
+
+        def choose(condition: Any, x: Any = None, y: Any = None, /) -> Any:
+            if x is not None and y is not None:
+                return slow(row, (condition, x, y), 1)
+            if x is not None or y is not None:
+                raise ValueError(f"{row.name}: either both or neither of x and y should be given")
+            return ns.nonzero(condition)
+
+        return {"function": choose}
 
     if row.arity == 3:
 

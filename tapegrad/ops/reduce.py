@@ -203,6 +203,8 @@ def as_dtype(name: str, dtype: Any) -> np.dtype:
 def _add_up(row: Row, name: str, x: Any, axis: Any, dtype: Any, keepdims: bool) -> Tensor:
     x = as_operand(x, name)
     wanted = None
+    if isinstance(dtype, bool):  # PyTorch's second argument is keepdim
+        dtype, keepdims = None, dtype
     if dtype is not None:
         wanted = as_dtype(name, dtype)
         x = cast(x, wanted)

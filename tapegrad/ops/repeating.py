@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.ops.axes import as_shape, axis_index, contiguous
+from tapegrad.ops.axes import also_named, as_shape, axis_index, contiguous
 from tapegrad.ops.joining import CONCAT2
 from tapegrad.ops.movement import STRIDED, narrow, reshaped, set_movement
 from tapegrad.ops.record import as_operand, composite, record, record_layout
@@ -24,6 +24,7 @@ from tapegrad.tensor import Tensor, tensor_from_array
         Sample(((3, 4),), {"axis": (0, 1)}, args=((1, 2),)),
     ],
 )
+@also_named(shifts="shift", dims="axis")
 def roll(x: Any, /, shift: Any, axis: Any = None) -> Tensor:
     """Shift elements along axes; those that fall off the end come in at the front.
 
@@ -63,6 +64,7 @@ def roll(x: Any, /, shift: Any, axis: Any = None) -> Tensor:
     reference=lambda x, reps: np.tile(x, reps),
     samples=[Sample(((3,),), args=(2,)), Sample(((2, 3),), args=((2, 1, 2),))],
 )
+@also_named(reps=None, dims=None)
 def tile(x: Any, /, *repetitions: Any) -> Tensor:
     """Repeat the whole array along axes.
 
@@ -100,7 +102,8 @@ def tile(x: Any, /, *repetitions: Any) -> Tensor:
     ],
     aliases=("repeat_interleave",),
 )
-def repeat(x: Any, repeats: Any, /, axis: int | None = None) -> Tensor:
+@also_named(dim="axis")
+def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
     """Repeat each element along an axis (NumPy's meaning; PyTorch's ``repeat`` is `tile`).
 
     Parameters
@@ -166,7 +169,7 @@ def _pad_widths(name: str, pad_width: Any, ndim: int) -> list[tuple[int, int]]:
     ],
     method=False,
 )
-def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Tensor:
+def pad(x: Any, /, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Tensor:
     """Pad an array, with NumPy's arguments.
 
     Parameters
@@ -227,6 +230,7 @@ def _triangle(name: str, x: Any, k: int, lower: bool) -> Tensor:
 
 
 @public(reference=np.tril, samples=[Sample(((3, 4),)), Sample(((2, 3, 3),), {"k": -1})])
+@also_named(diagonal="k")
 @composite
 def tril(x: Any, /, k: int = 0) -> Tensor:
     """The lower triangle of the last two axes: zeros above diagonal ``k``.
@@ -241,6 +245,7 @@ def tril(x: Any, /, k: int = 0) -> Tensor:
 
 
 @public(reference=np.triu, samples=[Sample(((3, 4),)), Sample(((2, 3, 3),), {"k": 1})])
+@also_named(diagonal="k")
 @composite
 def triu(x: Any, /, k: int = 0) -> Tensor:
     """The upper triangle of the last two axes: zeros below diagonal ``k``.

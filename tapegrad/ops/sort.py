@@ -70,7 +70,14 @@ SAMPLES = (Sample(((5,),)), Sample(((3, 4),), {"axis": 0}), Sample(((2, 30),)))
 
 @public(reference=np.argsort, samples=SAMPLES, differentiable=False)
 def argsort(
-    x: Any, /, axis: int | None = -1, *, descending: bool = False, stable: bool = True, **names: Any
+    x: Any,
+    /,
+    axis: int | None = -1,
+    kind: Any = None,
+    *,
+    descending: bool = False,
+    stable: bool = True,
+    **names: Any,
 ) -> Tensor:
     """Indices that sort along an axis, as int64; NaN comes last, equal elements keep their order.
 
@@ -78,6 +85,8 @@ def argsort(
     ----------
     axis : int or None
         ``None`` flattens first.
+    kind : str, optional
+        Accepted for NumPy's sake; a boolean is ``descending``, as PyTorch takes it.
     descending : bool
     stable : bool
         Always so.
@@ -89,12 +98,19 @@ def argsort(
     tensor([1, 2, 0])
     """
     x, k = _prepare("argsort", x, axis, names)
-    return _order(x, k, bool(descending))
+    return _order(x, k, bool(descending or kind is True))
 
 
 @public(reference=np.sort, samples=SAMPLES)
 def sort(
-    x: Any, /, axis: int | None = -1, *, descending: bool = False, stable: bool = True, **names: Any
+    x: Any,
+    /,
+    axis: int | None = -1,
+    kind: Any = None,
+    *,
+    descending: bool = False,
+    stable: bool = True,
+    **names: Any,
 ) -> Tensor:
     """Sort along an axis; arguments as for `argsort`.  Gradients go back to where elements came from.
 
@@ -105,7 +121,7 @@ def sort(
     tensor([1., 2., 3.])
     """
     x, k = _prepare("sort", x, axis, names)
-    return gather_along(x, _order(x, k, bool(descending)), k)
+    return gather_along(x, _order(x, k, bool(descending or kind is True)), k)
 
 
 class TopK(NamedTuple):
@@ -173,7 +189,9 @@ def median(x: Any, /, axis: int | None = None, keepdims: bool = False) -> Tensor
 
 
 @public(reference=np.searchsorted, samples=[], differentiable=False)
-def searchsorted(x: Any, v: Any, /, *, side: str = "left", sorter: Any = None) -> Tensor:
+def searchsorted(
+    x: Any, v: Any, /, side: str = "left", sorter: Any = None, *, right: bool | None = None
+) -> Tensor:
     """Where values would have to be inserted into sorted ``x`` to keep it sorted, as int64.
 
     Parameters
@@ -184,6 +202,8 @@ def searchsorted(x: Any, v: Any, /, *, side: str = "left", sorter: Any = None) -
         Before or after equal elements.
     sorter : array_like of integers, optional
         The order that sorts ``x``.
+    right : bool, optional
+        PyTorch's way to name a side.
 
     Raises
     ------
@@ -199,6 +219,8 @@ def searchsorted(x: Any, v: Any, /, *, side: str = "left", sorter: Any = None) -
     x, v = as_operand(x, "searchsorted"), as_operand(v, "searchsorted")
     if x._spec.ndim != 1:
         raise ValueError(f"searchsorted: x must have one axis, not shape {x._spec.shape}")
+    if right is not None:
+        side = "right" if right else "left"
     if side not in ("left", "right"):
         raise ValueError(f"searchsorted: side must be 'left' or 'right', not {side!r}")
     if sorter is not None:

@@ -1,4 +1,4 @@
-"""Functions that index: taking along axes, masks, positions."""
+"""Functions that index: taking and putting along axes, masks, positions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.ops.axes import axis_index
-from tapegrad.ops.gathers import gather_along
-from tapegrad.ops.index import FULL, getitem
-from tapegrad.ops.movement import broadcasted, reshaped
-from tapegrad.ops.record import as_operand, cast, composite
+from tapegrad.ops.axes import also_named, axis_index, contiguous
+from tapegrad.ops.gathers import gather_along, scatter_along
+from tapegrad.ops.index import FULL, assign, index
+from tapegrad.ops.movement import STRIDED, broadcasted, reshaped, scatter_movement
+from tapegrad.ops.record import as_operand, cast, composite, record_layout
 from tapegrad.ops.table import Sample, ns, public
 from tapegrad.spec import INT64, broadcast_shapes
 from tapegrad.tensor import Tensor, tensor_from_array
@@ -24,7 +24,8 @@ from tapegrad.tensor import Tensor, tensor_from_array
         Sample(((3, 4),), args=([5, 0],)),
     ],
 )
-def take(x: Any, indices: Any, /, axis: int | None = None) -> Tensor:
+@also_named(index="indices", dim="axis")
+def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
     """Elements along an axis, by index.
 
     Parameters
@@ -54,11 +55,28 @@ def take(x: Any, indices: Any, /, axis: int | None = None) -> Tensor:
         indices = np.asarray(indices, dtype=np.int64 if np.size(indices) == 0 else None)
         if indices.dtype.kind not in "iu":
             raise IndexError(f"take: indices must be integers, not {indices.dtype}")
-    return getitem(x, (FULL,) * k + (indices,))
+    return index("take", x, (FULL,) * k + (indices,))
+
+
+def _indices(name: str, value: Any) -> Tensor:
+    idx = as_operand(value, name)
+    if idx._spec.kind not in "iu":
+        raise IndexError(f"{name}: indices must be integers, not {idx._spec.dtype}")
+    return idx
+
+
+def _check_bounds(name: str, idx: Tensor, shape: tuple[int, ...], axis: int) -> None:
+    """Refuse indices that are known already and out of bounds; the kernels check the others."""
+    n, value = shape[axis], idx._value
+    if value is not None and value.size and not -n <= value.min() <= value.max() < n:
+        bad = value[(value < -n) | (value >= n)].flat[0]
+        raise IndexError(
+            f"{name}: index {bad} is out of bounds for axis {axis} with size {n} (shape {shape})"
+        )
 
 
 @public(reference=lambda x, dim, index: np.take(x, index, dim), samples=[Sample(((3, 4),), args=(1, [0, 2]))])
-def index_select(x: Any, dim: int, index: Any) -> Tensor:
+def index_select(x: Any, /, dim: int, index: Any) -> Tensor:
     """PyTorch's name for `take` along an axis.
 
     Examples
@@ -76,8 +94,10 @@ def index_select(x: Any, dim: int, index: Any) -> Tensor:
         Sample(((3, 2),), {"axis": 0}, args=(np.array([[0, 1], [2, -1], [0, 0], [1, 2]]),)),
         Sample(((2, 3),), {"axis": 1}, args=(np.array([[1], [2]]),)),
     ],
+    aliases=("take_along_dim",),
 )
-def take_along_axis(x: Any, indices: Any, /, axis: int | None = -1) -> Tensor:
+@also_named(dim="axis")
+def take_along_axis(x: Any, /, indices: Any, axis: int | None = -1) -> Tensor:
     """Elements by their index along an axis, one index per place (`argsort`'s result, say).
 
     Parameters
@@ -98,9 +118,7 @@ def take_along_axis(x: Any, indices: Any, /, axis: int | None = -1) -> Tensor:
     >>> tg.take_along_axis(tg.tensor([3.0, 1.0, 2.0]), tg.tensor([1, 2, 0]))
     tensor([1., 2., 3.])
     """
-    x, idx = as_operand(x, "take_along_axis"), as_operand(indices, "take_along_axis")
-    if idx._spec.kind not in "iu":
-        raise IndexError(f"take_along_axis: indices must be integers, not {idx._spec.dtype}")
+    x, idx = as_operand(x, "take_along_axis"), _indices("take_along_axis", indices)
     if axis is None:
         x = reshaped(x, (x._spec.size,))
         axis = 0
@@ -110,11 +128,154 @@ def take_along_axis(x: Any, indices: Any, /, axis: int | None = -1) -> Tensor:
         raise ValueError(f"take_along_axis: shapes {a} and {b} must have as many axes")
     joint = broadcast_shapes("take_along_axis", a[:k] + (1,) + a[k + 1 :], b[:k] + (1,) + b[k + 1 :])
     n = a[k]
-    if idx._value is not None and idx._spec.size and not -n <= idx._value.min() <= idx._value.max() < n:
-        raise IndexError(f"take_along_axis: index out of bounds for axis {k} with size {n} (shape {a})")
+    _check_bounds("take_along_axis", idx, a, k)
     x = broadcasted(x, (*joint[:k], n, *joint[k + 1 :]))
     idx = broadcasted(cast(idx, INT64), (*joint[:k], b[k], *joint[k + 1 :]))
     return gather_along(x, idx, k)
+
+
+@public(reference=np.put_along_axis, samples=[], method=False, differentiable=False)
+def put_along_axis(x: Tensor, indices: Any, values: Any, axis: int | None) -> None:
+    """Write elements by their index along an axis, in place; gradients flow to ``values``.
+
+    Parameters
+    ----------
+    x : Tensor
+    indices : array_like or Tensor of integers
+        As many axes as ``x``; broadcast against it but for ``axis``.
+    values : array_like or Tensor
+        Broadcast to the places; of equal ones the last write counts.
+    axis : int or None
+        ``None``: the flattened tensor.
+
+    Raises
+    ------
+    IndexError
+        If indices are no integers, or out of bounds.
+    ValueError
+        If the numbers of axes differ, or the values do not fit.
+    RuntimeError
+        If ``x`` is a leaf that requires grad, outside ``no_grad``.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> x = tg.zeros(3)
+    >>> tg.put_along_axis(x, [2, 0], [1.0, 2.0], 0)
+    >>> x
+    tensor([2., 0., 1.])
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"put_along_axis: writes into tensors, not {type(x).__name__}")
+    x._check_in_place()
+    idx = indices if isinstance(indices, Tensor) else np.asarray(indices)
+    if idx.dtype.kind not in "iu":
+        raise IndexError(f"put_along_axis: indices must be integers, not {idx.dtype}")
+    if axis is None:
+        x = ns.reshape(x, (x._spec.size,))
+        axis = 0
+    shape = x._spec.shape
+    k = axis_index("put_along_axis", axis, len(shape))
+    if len(idx.shape) != len(shape):
+        raise ValueError(f"put_along_axis: shapes {shape} and {idx.shape} must have as many axes")
+    grid = np.ogrid[tuple([slice(n) for n in shape])]
+    assign("put_along_axis", x, (*grid[:k], idx, *grid[k + 1 :]), values)
+
+
+def _corner(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The first elements of ``x`` along every axis, not a view."""
+    return x if x._spec.shape == shape else record_layout(STRIDED, x, shape, contiguous(x._spec.shape), 0)
+
+
+def _check_within(name: str, idx: Tensor, shape: tuple[int, ...], but: int = -1) -> None:
+    own = idx._spec.shape
+    if len(own) != len(shape) or any(m > n for k, (m, n) in enumerate(zip(own, shape)) if k != but):
+        raise ValueError(f"{name}: index of shape {own} does not fit inside shape {shape}, axis {but}")
+
+
+ROWS_OF_TWO = np.array([[0, 3], [2, -1]])
+
+
+@public(
+    reference=lambda x, dim, index: np.take_along_axis(x[: len(index)], index, dim),
+    samples=[Sample(((3, 4),), args=(1, ROWS_OF_TWO)), Sample(((3, 4),), args=(1, np.zeros((3, 5), int)))],
+)
+def gather(x: Any, /, dim: int, index: Any) -> Tensor:
+    """PyTorch's ``gather``: elements by their index along an axis.
+
+    Unlike `take_along_axis` it does not broadcast; along the other axes ``index`` may be shorter.
+
+    Raises
+    ------
+    IndexError
+        If indices are no integers, or out of bounds.
+    ValueError
+        If ``index`` does not fit inside ``x``.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.gather(tg.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, tg.tensor([[1], [0]])).tolist()
+    [[2.0], [3.0]]
+    """
+    x, idx = as_operand(x, "gather"), _indices("gather", index)
+    shape = x._spec.shape
+    k = axis_index("gather", dim, len(shape))
+    _check_within("gather", idx, shape, k)
+    _check_bounds("gather", idx, shape, k)
+    own = idx._spec.shape
+    return gather_along(_corner(x, (*own[:k], shape[k], *own[k + 1 :])), cast(idx, INT64), k)
+
+
+def _scatter_add(x: Any, dim: int, index: Any, source: Any) -> Any:
+    out, places = x.copy(), list(np.indices(index.shape))
+    places[dim] = index
+    np.add.at(out, tuple(places), source[tuple([slice(n) for n in index.shape])])
+    return out
+
+
+@public(
+    reference=_scatter_add,
+    samples=[Sample(((3, 4),), args=(1, ROWS_OF_TWO, np.array([[1.0, 2.0, 9.0], [3.0, 4.0, 9.0]])))],
+)
+@also_named(src="source")
+@composite
+def scatter_add(x: Any, /, dim: int, index: Any, source: Any) -> Tensor:
+    """PyTorch's ``scatter_add``: ``x`` with elements of ``source`` added at indices along an axis.
+
+    Parameters
+    ----------
+    index : array_like or Tensor of integers
+        As many axes as ``x`` and ``source``, and no longer than they are (than ``x``, but for ``dim``).
+    source : array_like or Tensor
+
+    Raises
+    ------
+    IndexError
+        If indices are no integers, or out of bounds.
+    ValueError
+        If ``index`` does not fit inside ``x`` and ``source``.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.scatter_add(tg.zeros(3), 0, tg.tensor([2, 0, 2]), tg.ones(3))
+    tensor([1., 0., 2.])
+    """
+    x, source, idx = (
+        as_operand(x, "scatter_add"),
+        as_operand(source, "scatter_add"),
+        _indices("scatter_add", index),
+    )
+    shape, own = x._spec.shape, idx._spec.shape
+    k = axis_index("scatter_add", dim, len(shape))
+    _check_within("scatter_add", idx, shape, k)
+    _check_within("scatter_add", idx, source._spec.shape)
+    _check_bounds("scatter_add", idx, shape, k)
+    added = scatter_along(_corner(source, own), cast(idx, INT64), k, shape[k])
+    if added._spec.shape != shape:
+        added = scatter_movement(added, shape, added._spec.shape, contiguous(shape), 0)
+    return ns.add(x, added)
 
 
 @public(
@@ -133,7 +294,7 @@ def masked_select(x: Any, mask: Any) -> Tensor:
     mask = mask.numpy() if isinstance(mask, Tensor) else np.asarray(mask)
     x = as_operand(x, "masked_select")
     shape = broadcast_shapes("masked_select", x._spec.shape, mask.shape)
-    return getitem(broadcasted(x, shape), np.broadcast_to(mask, shape))
+    return index("masked_select", broadcasted(x, shape), np.broadcast_to(mask, shape))
 
 
 @public(

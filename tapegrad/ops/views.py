@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.ops.axes import as_shape, axes_tuple, axis_index, size_of
+from tapegrad.ops.axes import also_named, as_shape, axes_tuple, axis_index, size_of
 from tapegrad.ops.movement import (
     BROADCAST_TO,
     DIAGONAL,
@@ -42,6 +42,7 @@ MATRIX = Sample(((3, 4),))
     ],
     aliases=("view",),
 )
+@also_named(shape=None)
 def reshape(x: Any, /, *shape: Any, order: str = "C", copy: bool | None = None) -> Tensor:
     """Give the same elements another shape, as a view.
 
@@ -83,6 +84,7 @@ def reshape(x: Any, /, *shape: Any, order: str = "C", copy: bool | None = None) 
     samples=[Sample(((2, 3, 4),), args=((2, 0, 1),)), Sample(((2, 3, 4),), args=((-1, 1, 0),))],
     aliases=("permute",),
 )
+@also_named(axes=None, dims=None)
 def permute_dims(x: Any, /, *axes: Any) -> Tensor:
     """Put the axes in another order, as a view.
 
@@ -155,7 +157,8 @@ def transpose(x: Any, /, *axes: Any, **kwargs: Any) -> Tensor:
     samples=[Sample(((2, 3, 4),), args=(0, -1))],
     aliases=("swapdims",),
 )
-def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
+@also_named(dim0="axis1", dim1="axis2")
+def swapaxes(x: Any, /, axis1: int, axis2: int) -> Tensor:
     """Exchange two axes, as a view.
 
     Examples
@@ -202,7 +205,7 @@ def matrix_transpose(x: Any, /) -> Tensor:
     samples=[Sample(((2, 3, 4),), args=(0, -1)), Sample(((2, 3, 4),), args=((0, 1), (-1, 0)))],
     aliases=("movedim",),
 )
-def moveaxis(x: Any, source: Any, destination: Any, /) -> Tensor:
+def moveaxis(x: Any, /, source: Any, destination: Any) -> Tensor:
     """Move axes to other positions, as a view; the others keep their order.
 
     Parameters
@@ -233,6 +236,7 @@ def moveaxis(x: Any, source: Any, destination: Any, /) -> Tensor:
     samples=[Sample(((3, 4),), {"axis": 1}), Sample(((3,),), {"axis": (0, -1)})],
     aliases=("unsqueeze",),
 )
+@also_named(dim="axis")
 def expand_dims(x: Any, /, axis: Any = 0) -> Tensor:
     """Insert axes of length one, as a view.
 
@@ -257,6 +261,7 @@ def expand_dims(x: Any, /, axis: Any = 0) -> Tensor:
     reference=np.squeeze,
     samples=[Sample(((3, 1, 4, 1),)), Sample(((3, 1, 4, 1),), {"axis": 1})],
 )
+@also_named(dim="axis")
 def squeeze(x: Any, /, axis: Any = None) -> Tensor:
     """Remove axes of length one, as a view.
 
@@ -294,7 +299,7 @@ def squeeze(x: Any, /, axis: Any = None) -> Tensor:
     reference=np.broadcast_to,
     samples=[Sample(((4,),), args=((3, 4),)), Sample(((3, 1),), args=((2, 3, 4),))],
 )
-def broadcast_to(x: Any, shape: Any) -> Tensor:
+def broadcast_to(x: Any, /, shape: Any) -> Tensor:
     """Repeat along new leading axes and axes of length one.
 
     Raises
@@ -354,8 +359,14 @@ def broadcast_arrays(*arrays: Any) -> tuple[Tensor, ...]:
     reference=np.flip,
     samples=[MATRIX, Sample(((3, 4),), {"axis": -1})],
 )
-def flip(x: Any, /, axis: Any = None) -> Tensor:
-    """Reverse the order of elements along axes (default all).
+@also_named(axis=None, dims=None)
+def flip(x: Any, /, *axis: Any) -> Tensor:
+    """Reverse the order of elements along axes.
+
+    Parameters
+    ----------
+    axis : int or tuple of int, optional
+        One tuple or separate integers; default all.
 
     Examples
     --------
@@ -365,13 +376,15 @@ def flip(x: Any, /, axis: Any = None) -> Tensor:
     """
     x = as_operand(x, "flip")
     shape = x._spec.shape
-    return record_layout(FLIP, x, *flip_layout(shape, axes_tuple("flip", axis, len(shape))))
+    given = axis if len(axis) > 1 else axis[0] if axis else None
+    return record_layout(FLIP, x, *flip_layout(shape, axes_tuple("flip", given, len(shape))))
 
 
 @public(
     reference=np.diagonal,
     samples=[MATRIX, Sample(((3, 4),), {"offset": 1}), Sample(((2, 3, 3),), {"axis1": 1, "axis2": 2})],
 )
+@also_named(dim1="axis1", dim2="axis2")
 def diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """A diagonal of two axes, as the last axis of the result; a view.
 
