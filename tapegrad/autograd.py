@@ -445,7 +445,7 @@ def _record_backward(
                         cotangents[o] = cotangents[o] + c if o in cotangents else c
     finally:
         tape.locked -= 1
-        tape.places[start:] = [place] * (len(tape.places) - start)
+        tape.relocate(start, place)
     return out
 
 

@@ -5,8 +5,9 @@ is also the slot of its result, so operands always precede results and a row nee
 Elementwise operands that are Python scalars are negative: ``-(k + 1)`` names constant ``k``.
 Structured rows use ``z`` for an integer that varies from call to call (an offset).
 
-Operations append to Python lists, which is several times cheaper than storing into arrays one element
-at a time; when somebody looks at a value, ``seal`` moves them into the arrays in bulk.
+Operations append to Python lists, several times cheaper than storing into arrays one element at a time;
+when somebody looks at a value, ``seal`` moves them into the arrays in bulk.  (Packing the integers into
+bytes at once was measured: what sealing gains, recording loses.)
 
 ``tensors[slot]`` is the Tensor that stands for a slot: the object itself until its value has been
 computed, a weak reference afterwards.  A Tensor nobody else refers to is found by its reference count
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["GRAD", "OP_MASK", "Tape", "TapeError", "current"]
 
-WIDTH = 4  # what every operation appends; few also need ``z`` and a signature (``extras``)
+WIDTH = 5  # what every operation appends: op, spec, x, y and the source offset; few need more (``extras``)
 OP, SPEC, X, Y, Z, SIG, ADDR, STATE = range(8)
+CODED = 4  # of those, what goes to the first columns of ``Tape.code``
 COLUMNS = 8  # ... and per slot, where its value lies (0: nowhere) and what happened to it
 GRAD = 1 << 16  # flag in the op column: the result takes part in differentiation
 OP_MASK = GRAD - 1
@@ -52,6 +54,8 @@ RECLAIM_EVERY = 512
 class TapeError(RuntimeError):
     """A tape that is not well formed."""
 
+
+Place = tuple[Any, int]  # a code object and an instruction offset in it: a source line, found when asked
 
 _binding = threading.Lock()
 
@@ -73,7 +77,7 @@ class Tape:
     tensors : list
         One entry per slot: Tensor, weak reference or ``None``.
     places : list
-        One entry per slot: (code object, instruction offset) of the user's line.
+        One entry per slot: the code object that recorded it (``offsets`` has the place in it).
     code : ndarray of int64, shape (capacity, 8)
         The sealed instructions, and per slot the address of its value and its state.
     """
@@ -82,7 +86,7 @@ class Tape:
     __slots__ = (
         "anomaly", "bindings", "chunks", "code", "const_pool", "consts", "emit", "epoch", "evaluated",
         "extras", "generation", "grad_enabled", "hold", "hooked", "ident", "in_place_since", "keep",
-        "leaves", "limit", "locked", "mutations", "param_arrays", "param_start", "params",
+        "leaves", "limit", "locked", "mutations", "offsets", "param_arrays", "param_start", "params",
         "pending_bytes", "place", "places", "reclaim_at", "reclaim_bytes", "rows", "runner",
         "seal_every", "sealed", "sealed_consts", "signatures", "stored_bytes", "survivors", "tensors",
         "thread",
@@ -100,6 +104,7 @@ class Tape:
         self.tensors: list[Any] = []
         self.hold = self.tensors.append
         self.places: list[Any] = []
+        self.offsets = np.zeros(256, np.int64)
         self.place = self.places.append
         self.generation = 0  # counts renumberings
         self.locked = 0  # >0: slots must not be renumbered
@@ -135,6 +140,23 @@ class Tape:
 
     # --- recording --------------------------------------------------------------------------------
 
+    def append(self, op: int, spec: int, x: int = 0, y: int = 0, where: Place | None = None) -> None:
+        """Append an instruction; its Tensor follows (the fast paths have this inline)."""
+        code, offset = where or (None, 0)
+        self.emit((op, spec, x, y, offset))
+        self.place(code)
+
+    def relocate(self, start: int, where: Place | None, stop: int | None = None) -> None:
+        """Attribute instructions ``start`` to ``stop`` to another source line."""
+        stop = len(self.places) if stop is None else stop
+        code, offset = where or (None, 0)
+        for i in range(start, stop):
+            self.places[i] = code
+            if i < self.sealed:
+                self.offsets[i] = offset
+            else:
+                self.rows[WIDTH * (i - self.sealed) + CODED] = offset
+
     def constant(self, value: float) -> int:
         """Add a constant; return the operand that names it."""
         self.consts.append(value)
@@ -165,8 +187,7 @@ class Tape:
             t._realize()
         slot = len(self.tensors)
         self.keep[slot] = t._value
-        self.emit((INPUT.op | (GRAD if t._rg else 0), t._spec.id, 0, 0))
-        self.place(None)
+        self.append(INPUT.op | (GRAD if t._rg else 0), t._spec.id)
         self.hold(t)
         with _binding:  # two threads may find the same fresh leaf
             if t._tape is None:
@@ -234,8 +255,9 @@ class Tape:
         if n > len(self.code):
             self._grow(n)
         fresh = np.frombuffer(array("q", self.rows), np.int64).reshape(-1, WIDTH)
-        self.code[start:n, :WIDTH] = fresh
-        self.code[start:n, WIDTH:] = 0
+        self.code[start:n, :CODED] = fresh[:, :CODED]
+        self.code[start:n, CODED:] = 0
+        self.offsets[start:n] = fresh[:, CODED]
         self.rows.clear()
         if self.extras:
             more = np.frombuffer(array("q", self.extras), np.int64).reshape(-1, 3)
@@ -257,7 +279,9 @@ class Tape:
     def _grow(self, n: int) -> None:
         code = np.zeros((2 * n, COLUMNS), np.int64)
         code[: self.sealed] = self.code[: self.sealed]
-        self.code = code
+        offsets = np.zeros(2 * n, np.int64)
+        offsets[: self.sealed] = self.offsets[: self.sealed]
+        self.code, self.offsets = code, offsets
 
     def _recover(self, start: int) -> None:
         for t in self.tensors[start:]:
@@ -287,10 +311,11 @@ class Tape:
 
     def source(self, slot: int) -> str:
         """``file:line`` of the user's line that recorded an instruction."""
-        place = self.places[slot] if slot < len(self.places) else None
-        if place is None:
+        self.seal()
+        code = self.places[slot] if slot < len(self.places) else None
+        if code is None:
             return "-"
-        code, offset = place
+        offset = int(self.offsets[slot])
         line = None
         for begin, end, number in code.co_lines():
             if begin <= offset < end:

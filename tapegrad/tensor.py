@@ -593,8 +593,7 @@ def _record_detach(x: Tensor, as_leaf: bool) -> Tensor:
 
     tape = current.tape
     slot = x._slot if x._tape is tape else tape.bind(x)
-    tape.emit((ROWS["detach"].op | (GRAD if as_leaf else 0), x._spec.id, slot, 0))
-    tape.place(None)
+    tape.append(ROWS["detach"].op | (GRAD if as_leaf else 0), x._spec.id, slot)
     return new_result(tape, x._spec, 0)
 
 

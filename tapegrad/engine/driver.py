@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from array import array
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
@@ -40,12 +39,18 @@ if TYPE_CHECKING:
 __all__ = ["Runner", "call_hooks", "run_backward", "run_forward"]
 
 
-def _reference_counts(tensors: list, start: int) -> array:
-    return array("q", map(getrefcount, tensors[start:]))
+def _reference_counts(tensors: list, start: int) -> np.ndarray:
+    """How many references there are to each tensor; 255 stands for more."""
+    pending = tensors[start:]
+    try:
+        counts = bytes(map(getrefcount, pending))
+    except ValueError:
+        counts = bytes([min(c, 255) for c in list(map(getrefcount, pending))])
+    return np.frombuffer(counts, np.uint8)
 
 
 # What the count is for an object that only the list refers to, on this Python.
-UNHELD = max(_reference_counts([object(), object()], 0))
+UNHELD = int(max(_reference_counts([object(), object()], 0)))
 
 
 class Runner:
@@ -130,7 +135,7 @@ def _begin(tape: Tape, r: Runner, n: int) -> list[int]:
     start = tape.evaluated
     if start == n:
         return []
-    counts = np.frombuffer(_reference_counts(tape.tensors, start), np.int64)
+    counts = _reference_counts(tape.tensors, start)
     inputs = r.found[: begin(r.frame, start, n, counts, UNHELD)].tolist()
     for slot in inputs:
         tape.code[slot, L.ADDR] = address_of(tape.keep[slot])

@@ -47,10 +47,13 @@ def reclaim(tape: Tape) -> None:
     used = np.zeros(len(tape.signatures) + 1, np.uint8)
     n_consts = renumber(n, tape.code, library.info, live, new, code, tape.const_pool, consts, used)
     kept = np.flatnonzero(live).tolist()
-    number = new.tolist()
+    number = dict(zip(kept, range(m)))
 
     tape.tensors[:] = [tape.tensors[i] for i in kept]
     tape.places[:] = [tape.places[i] for i in kept]
+    offsets = np.zeros(len(code), np.int64)
+    offsets[:m] = tape.offsets[:n][live.view(bool)]
+    tape.offsets = offsets
     tape.survivors = [number[i] for i, _ in holders]
     for i, t in holders:
         if t._tape is tape and t._slot == i:

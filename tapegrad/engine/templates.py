@@ -78,8 +78,7 @@ class Template:
 
 def placeholder(tape: Tape, spec: Any) -> Tensor:
     """A tensor on ``tape`` that has a spec and no value."""
-    tape.emit((INPUT.op, spec.id, 0, 0))
-    tape.place(None)
+    tape.append(INPUT.op, spec.id)
     t = Tensor()
     t._tape, t._slot, t._spec, t._rg = tape, len(tape.tensors), spec, 0
     t._value = t._extra = None

@@ -218,8 +218,8 @@ def ptp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Tensor:
     reference=np.average,
     samples=[
         Sample(((3, 4),)),
-        Sample(((3, 4),), {"axis": 1, "weights": [1.0, 2.0, 3.0, 2.0]}),
-        Sample(((3, 4),), args=(0, [1.0, 2.0, 3.0])),
+        Sample(((3, 4),), {"axis": 1, "weights": np.float32([1, 2, 3, 2])}),
+        Sample(((3, 4),), args=(0, np.float32([1, 2, 3]))),
     ],
     method=False,
 )

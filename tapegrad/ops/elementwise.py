@@ -15,11 +15,11 @@ import numpy as np
 from tapegrad.kernels import scalar as f
 from tapegrad.ops.axes import also_named
 from tapegrad.ops.record import as_operand, composite, record_elementwise
-from tapegrad.ops.table import NONZERO, POSITIVE, REAL, ROWS, Domain, Sample, elementwise, public
+from tapegrad.ops.table import NONZERO, POSITIVE, REAL, ROWS, Domain, Sample, elementwise, ns, public
 from tapegrad.spec import result_dtype
 from tapegrad.tensor import Tensor
 
-__all__ = ["clip"]
+__all__ = ["clip", "where"]
 
 # --- arithmetic -----------------------------------------------------------------------------------
 
@@ -290,7 +290,7 @@ elementwise(
     reference=np.fmin,
     doc="The smaller of two, ignoring NaN. At ties each operand has derivative 1/2.",
 )
-elementwise(
+WHERE = elementwise(
     "where",
     f.where,
     rules=(
@@ -301,7 +301,7 @@ elementwise(
     reference=np.where,
     dtype="where",
     typed_by=1,
-    method=False,
+    public=False,
     doc="`y` where `x` is true, else `z`.",
 )
 CLIP = elementwise(
@@ -317,6 +317,49 @@ CLIP = elementwise(
     public=False,
     doc="`x` confined to the interval from `y` to `z`; derivative 1 inside and on its ends.",
 )
+
+
+@public(
+    reference=np.where,
+    samples=(
+        Sample(((3,), (3,)), prefix=(np.array([True, False, True]),)),
+        Sample(((2, 3), (3,)), prefix=(np.array([[True], [False]]),)),
+    ),
+    method=False,
+)
+def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
+    """Choose elements of ``x`` where a condition is true, of ``y`` elsewhere.
+
+    Parameters
+    ----------
+    condition : Tensor, array_like or number
+        Tested for truth; the three broadcast against each other.
+    x, y : Tensor, array_like or number, optional
+        Both or neither.  Dtypes are promoted.
+
+    Returns
+    -------
+    Tensor
+        Without ``x`` and ``y``: what `nonzero` returns, one integer tensor per axis.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast, or one of ``x`` and ``y`` is missing.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.where(tg.tensor([True, False]), tg.tensor([1.0, 2.0]), 0.0)
+    tensor([1., 0.])
+    >>> tg.where(tg.tensor([True, False]))
+    (tensor([0]),)
+    """
+    if x is not None and y is not None:
+        return record_elementwise(WHERE, (condition, x, y), 1)
+    if x is not None or y is not None:
+        raise ValueError("where: either both or neither of x and y should be given")
+    return ns.nonzero(condition)
 
 
 @public(

@@ -83,6 +83,13 @@ def _first_bad(spec: Spec, key: tuple[int, ...]) -> IndexError:
     return _out_of_bounds("getitem", key[axis], spec.shape, axis)
 
 
+def _all_integers(key: tuple) -> bool:
+    for i in key:  # noqa: SIM110  (a generator costs more than the loop)
+        if i.__class__ is not int:
+            return False
+    return True
+
+
 def getitem(x: Tensor, key: Any) -> Tensor:
     """``x[key]``, with NumPy's rules.
 
@@ -114,30 +121,20 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         if not -n <= key < n:
             raise _out_of_bounds("getitem", key, spec.shape, 0)
         offset = (key + n if key < 0 else key) * step
+    elif key.__class__ is tuple and _all_integers(key):
+        signature, axes, shape, strides = _plans.get((spec, len(key))) or _plan(spec, len(key))
+        offset = 0
+        for i, (n, step) in zip(key, axes):
+            if not -n <= i < n:
+                raise _first_bad(spec, key)
+            offset += (i + n if i < 0 else i) * step
     else:
-        if key.__class__ is tuple:
-            for i in key:
-                if i.__class__ is not int:
-                    plain = False
-                    break
-            else:
-                plain = True
-        else:
-            plain = False
-        if plain:
-            signature, axes, shape, strides = _plans.get((spec, len(key))) or _plan(spec, len(key))
-            offset = 0
-            for i, (n, step) in zip(key, axes):
-                if not -n <= i < n:
-                    raise _first_bad(spec, key)
-                offset += (i + n if i < 0 else i) * step
-        else:
-            found = _basic("getitem", spec.shape, key if key.__class__ is tuple else (key,))
-            if found is None:
-                return index("getitem", x, key)
-            shape, strides, offset = found
-            place = (spec, shape, strides)
-            signature = _views.get(place) or _view_signature(place)
+        found = _basic("getitem", spec.shape, key if key.__class__ is tuple else (key,))
+        if found is None:
+            return index("getitem", x, key)
+        shape, strides, offset = found
+        place = (spec, shape, strides)
+        signature = _views.get(place) or _view_signature(place)
     out = signature.out
     # The way of scalar loops: everything inline.
     tape = current.tape
@@ -145,15 +142,15 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     epoch, number = signature.bound
     if epoch is not tape.epoch:
         number = tape.bind_signature(signature)
+    frame = _getframe(1)
     if x._rg and tape.grad_enabled and out.floating:
-        tape.emit((_OPG, out.id, slot, 0))
+        tape.emit((_OPG, out.id, slot, 0, frame.f_lasti))
         rg = NONLEAF
     else:
-        tape.emit((_OP, out.id, slot, 0))
+        tape.emit((_OP, out.id, slot, 0, frame.f_lasti))
         rg = 0
     tape.extras += (len(tape.tensors), offset, number)
-    frame = _getframe(1)
-    tape.place((frame.f_code, frame.f_lasti))
+    tape.place(frame.f_code)
     t = _new(Tensor)
     t._tape = tape
     t._slot = slot = len(tape.tensors)

@@ -113,7 +113,7 @@ def _in_place(name: str, function: Callable) -> Callable:
         tape = new._tape
         if tape is not None:  # name the user's line, not this one
             frame = _getframe(1)
-            tape.places[new._slot] = (frame.f_code, frame.f_lasti)
+            tape.relocate(new._slot, (frame.f_code, frame.f_lasti), new._slot + 1)
         return self._take(new, name)
 
     return _name(in_place, name, f"In-place `{name[:-1]}`: the tensor takes the result's value.", "Tensor.")

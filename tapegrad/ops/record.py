@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.ops.table import ROWS, Row, ns
+from tapegrad.ops.table import ROWS, Row
 from tapegrad.spec import BOOL, FLOAT64, Spec, broadcast_shapes, intern_spec, result_dtype
 from tapegrad.tape import GRAD, current
 from tapegrad.tensor import NONLEAF, Tensor, new_result, tensor_from_array
@@ -116,9 +116,8 @@ def _append(signature: Signature, operands: Sequence[Tensor], raw: int) -> Tenso
         op |= GRAD
         rg = NONLEAF
     out = signature.out
-    tape.emit((op, out.id, slots[0], slots[1]))
+    tape.append(op, out.id, slots[0], slots[1], user_location(1))
     tape.extras += (len(tape.tensors), slots[2], index)
-    tape.place(user_location(1))
     t = new_result(tape, out, rg)
     if out.big:
         tape.note_bytes(out.nbytes)
@@ -145,7 +144,7 @@ def composite(function: Callable) -> Callable:
         start, generation = len(tape.places), tape.generation
         out = function(*args, **kwargs)
         if len(tape.places) > start and tape.generation == generation:
-            tape.places[start:] = [user_location(1)] * (len(tape.places) - start)
+            tape.relocate(start, user_location(1))
         return out
 
     return call
@@ -263,10 +262,9 @@ def record_elementwise(row: Row, operands: Sequence[Any], depth: int = 1) -> Ten
     if needs_grad and tape.grad_enabled and row.rules and out.floating:
         op |= GRAD
         rg = NONLEAF
-    tape.emit((op, out.id, slots[0], slots[1]))
+    tape.append(op, out.id, slots[0], slots[1], user_location(depth))
     if row.arity > 2:
         tape.extras += (len(tape.tensors), slots[2], 0)
-    tape.place(user_location(depth))
     t = new_result(tape, out, rg)
     if out.big:
         tape.note_bytes(out.nbytes >> 4)
@@ -314,53 +312,120 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
     """Build the public function of an elementwise row, and its reflected operator if binary.
 
     One closure per row: the opcode is a constant, the common case makes no call but the appends.
-    ``slow(row, operands)`` records what the fast path cannot take.
+    ``slow(row, operands)`` records what the fast path cannot take.  The same dozen lines stand in it
+    three times on purpose: a helper would cost a call, a sixth of the whole operation.
     """
     op, opg = row.op, row.op | GRAD
-    rules = bool(row.rules)
-    same_spec = row.dtype_rule in ("same", "float") and row.dtype_rule != "where"
-
+    if row.dtype_rule not in ("same", "float") or not row.rules or row.arity == 3:
+        return _general_functions(row, slow)
     if row.arity == 1:
 
         def unary(x: Any, /) -> Tensor:
-            if x.__class__ is Tensor and same_spec:
-                spec = x._spec
-                if spec.floating:
-                    tape = current.tape
-                    slot = x._slot if x._tape is tape else tape.bind(x)
-                    if x._rg and tape.grad_enabled and rules:
-                        tape.emit((opg, spec.id, slot, 0))
-                        rg = NONLEAF
-                    else:
-                        tape.emit((op, spec.id, slot, 0))
-                        rg = 0
-                    frame = _getframe(1)
-                    tape.place((frame.f_code, frame.f_lasti))
-                    t = Tensor()
-                    t._tape = tape
-                    t._slot = slot = len(tape.tensors)
-                    t._spec = spec
-                    t._rg = rg
-                    t._value = t._extra = None
-                    tape.hold(t)
-                    if spec.big or slot >= tape.limit:
-                        tape.note_bytes(spec.nbytes >> 4)
-                    return t
-            return slow(row, (x,), 1)
+            if x.__class__ is not Tensor or not x._spec.floating:
+                return slow(row, (x,), 1)
+            tape = current.tape
+            spec = x._spec
+            slot = x._slot if x._tape is tape else tape.bind(x)
+            frame = _getframe(1)
+            if x._rg and tape.grad_enabled:
+                tape.emit((opg, spec.id, slot, 0, frame.f_lasti))
+                rg = NONLEAF
+            else:
+                tape.emit((op, spec.id, slot, 0, frame.f_lasti))
+                rg = 0
+            tape.place(frame.f_code)
+            t = Tensor()
+            t._tape = tape
+            t._slot = slot = len(tape.tensors)
+            t._spec = spec
+            t._rg = rg
+            t._value = t._extra = None
+            tape.hold(t)
+            if spec.big or slot >= tape.limit:
+                tape.note_bytes(spec.nbytes >> 4)
+            return t
 
         return {"function": unary}
 
-    if row.dtype_rule == "where":
+    def binary(x: Any, y: Any, /) -> Tensor:
+        if x.__class__ is not Tensor or not x._spec.floating:
+            return slow(row, (x, y), 1)
+        tape = current.tape
+        spec = x._spec
+        rg = x._rg
+        if y.__class__ is Tensor:
+            if y._spec is not spec:
+                joined = _joined.get((spec, y._spec))  # broadcasting of equal dtypes
+                if joined is None:
+                    return slow(row, (x, y), 1)
+                spec = joined
+            x_slot = x._slot if x._tape is tape else tape.bind(x)
+            y_slot = y._slot if y._tape is tape else tape.bind(y)
+            rg |= y._rg
+        elif y.__class__ is float or (y.__class__ is int and -EXACT_INT <= y <= EXACT_INT):
+            x_slot = x._slot if x._tape is tape else tape.bind(x)
+            tape.consts.append(y)
+            y_slot = -len(tape.consts)
+        else:
+            return slow(row, (x, y), 1)
+        frame = _getframe(1)
+        if rg and tape.grad_enabled:
+            tape.emit((opg, spec.id, x_slot, y_slot, frame.f_lasti))
+            rg = NONLEAF
+        else:
+            tape.emit((op, spec.id, x_slot, y_slot, frame.f_lasti))
+            rg = 0
+        tape.place(frame.f_code)
+        t = Tensor()
+        t._tape = tape
+        t._slot = slot = len(tape.tensors)
+        t._spec = spec
+        t._rg = rg
+        t._value = t._extra = None
+        tape.hold(t)
+        if spec.big or slot >= tape.limit:
+            tape.note_bytes(spec.nbytes >> 4)
+        return t
 
-        def choose(condition: Any, x: Any = None, y: Any = None, /) -> Any:
-            if x is not None and y is not None:
-                return slow(row, (condition, x, y), 1)
-            if x is not None or y is not None:
-                raise ValueError(f"{row.name}: either both or neither of x and y should be given")
-            return ns.nonzero(condition)
+    def reflected(y: Any, x: Any, /) -> Tensor:
+        """``x op y`` with ``y`` the tensor and ``x`` the left operand."""
+        number = x.__class__ is float or (x.__class__ is int and -EXACT_INT <= x <= EXACT_INT)
+        if not number or not y._spec.floating:
+            return slow(row, (x, y), 1)
+        tape = current.tape
+        spec = y._spec
+        slot = y._slot if y._tape is tape else tape.bind(y)
+        tape.consts.append(x)
+        frame = _getframe(1)
+        if y._rg and tape.grad_enabled:
+            tape.emit((opg, spec.id, -len(tape.consts), slot, frame.f_lasti))
+            rg = NONLEAF
+        else:
+            tape.emit((op, spec.id, -len(tape.consts), slot, frame.f_lasti))
+            rg = 0
+        tape.place(frame.f_code)
+        t = Tensor()
+        t._tape = tape
+        t._slot = slot = len(tape.tensors)
+        t._spec = spec
+        t._rg = rg
+        t._value = t._extra = None
+        tape.hold(t)
+        if spec.big or slot >= tape.limit:
+            tape.note_bytes(spec.nbytes >> 4)
+        return t
 
-        return {"function": choose}
+    return {"function": binary, "reflected": reflected}
 
+
+def _general_functions(row: Row, slow: Callable) -> dict[str, Callable]:
+    """The functions of a row without a fast path (comparisons, logic, three operands)."""
+    if row.arity == 1:
+
+        def unary(x: Any, /) -> Tensor:
+            return slow(row, (x,), 1)
+
+        return {"function": unary}
     if row.arity == 3:
 
         def ternary(x: Any, y: Any, z: Any, /) -> Tensor:
@@ -369,72 +434,9 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
         return {"function": ternary}
 
     def binary(x: Any, y: Any, /) -> Tensor:
-        if x.__class__ is Tensor and same_spec:
-            spec = x._spec
-            if spec.floating:
-                tape = current.tape
-                rg = x._rg
-                if y.__class__ is Tensor:
-                    if y._spec is not spec:
-                        joined = _joined.get((spec, y._spec))  # broadcasting of equal dtypes
-                        if joined is None:
-                            return slow(row, (x, y), 1)
-                        spec = joined
-                    x_slot = x._slot if x._tape is tape else tape.bind(x)
-                    y_slot = y._slot if y._tape is tape else tape.bind(y)
-                    rg |= y._rg
-                elif y.__class__ is float or (y.__class__ is int and -EXACT_INT <= y <= EXACT_INT):
-                    x_slot = x._slot if x._tape is tape else tape.bind(x)
-                    tape.consts.append(y)
-                    y_slot = -len(tape.consts)
-                else:
-                    return slow(row, (x, y), 1)
-                if rg and tape.grad_enabled and rules:
-                    tape.emit((opg, spec.id, x_slot, y_slot))
-                    rg = NONLEAF
-                else:
-                    tape.emit((op, spec.id, x_slot, y_slot))
-                    rg = 0
-                frame = _getframe(1)
-                tape.place((frame.f_code, frame.f_lasti))
-                t = Tensor()
-                t._tape = tape
-                t._slot = slot = len(tape.tensors)
-                t._spec = spec
-                t._rg = rg
-                t._value = t._extra = None
-                tape.hold(t)
-                if spec.big or slot >= tape.limit:
-                    tape.note_bytes(spec.nbytes >> 4)
-                return t
         return slow(row, (x, y), 1)
 
     def reflected(y: Any, x: Any, /) -> Tensor:
-        """``x op y`` with ``y`` the tensor and ``x`` the left operand."""
-        if same_spec and (x.__class__ is float or (x.__class__ is int and -EXACT_INT <= x <= EXACT_INT)):
-            spec = y._spec
-            if spec.floating:
-                tape = current.tape
-                slot = y._slot if y._tape is tape else tape.bind(y)
-                tape.consts.append(x)
-                if y._rg and tape.grad_enabled and rules:
-                    tape.emit((opg, spec.id, -len(tape.consts), slot))
-                    rg = NONLEAF
-                else:
-                    tape.emit((op, spec.id, -len(tape.consts), slot))
-                    rg = 0
-                frame = _getframe(1)
-                tape.place((frame.f_code, frame.f_lasti))
-                t = Tensor()
-                t._tape = tape
-                t._slot = slot = len(tape.tensors)
-                t._spec = spec
-                t._rg = rg
-                t._value = t._extra = None
-                tape.hold(t)
-                if spec.big or slot >= tape.limit:
-                    tape.note_bytes(spec.nbytes >> 4)
-                return t
         return slow(row, (x, y), 1)
 
     return {"function": binary, "reflected": reflected}

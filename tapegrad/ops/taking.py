@@ -12,7 +12,7 @@ from tapegrad.ops.index import FULL, assign, index
 from tapegrad.ops.movement import STRIDED, broadcasted, reshaped, scatter_movement
 from tapegrad.ops.record import as_operand, cast, composite, record_layout
 from tapegrad.ops.table import Sample, ns, public
-from tapegrad.spec import INT64, broadcast_shapes
+from tapegrad.spec import INT64, broadcast_shapes, result_dtype
 from tapegrad.tensor import Tensor, tensor_from_array
 
 
@@ -236,7 +236,7 @@ def _scatter_add(x: Any, dim: int, index: Any, source: Any) -> Any:
 
 @public(
     reference=_scatter_add,
-    samples=[Sample(((3, 4),), args=(1, ROWS_OF_TWO, np.array([[1.0, 2.0, 9.0], [3.0, 4.0, 9.0]])))],
+    samples=[Sample(((3, 4),), args=(1, ROWS_OF_TWO, np.int8([[1, 2, 9], [3, 4, 9]])))],
 )
 @also_named(src="source")
 @composite
@@ -272,6 +272,8 @@ def scatter_add(x: Any, /, dim: int, index: Any, source: Any) -> Tensor:
     _check_within("scatter_add", idx, shape, k)
     _check_within("scatter_add", idx, source._spec.shape)
     _check_bounds("scatter_add", idx, shape, k)
+    dtype = result_dtype(x._spec.dtype, source._spec.dtype)
+    x, source = cast(x, dtype), cast(source, dtype)
     added = scatter_along(_corner(source, own), cast(idx, INT64), k, shape[k])
     if added._spec.shape != shape:
         added = scatter_movement(added, shape, added._spec.shape, contiguous(shape), 0)
