@@ -20,7 +20,7 @@ from tapegrad.ops.record import as_operand, cast, user_location
 from tapegrad.ops.table import Kind, Row, ns
 from tapegrad.ops.table import rows as table_rows
 from tapegrad.spec import table as spec_table
-from tapegrad.tape import FREED, GRAD, OP, OP_MASK, SIG, SPEC, STATE, Tape, X, Z, current
+from tapegrad.tape import CUT, FREED, GRAD, OP, OP_MASK, SIG, SPEC, STATE, Tape, X, Z, current
 from tapegrad.tensor import LEAF, NONLEAF, Tensor, tensor_from_array
 
 __all__ = [
@@ -406,7 +406,7 @@ def _record_backward(
     depends = set(wanted)
     if targets is not None:
         for i in range(n):
-            if code[i, OP] & GRAD:
+            if code[i, OP] & GRAD and not code[i, STATE] & CUT:
                 row = table_rows[int(code[i, OP]) & OP_MASK]
                 if row.rules and any(int(code[i, X + k]) in depends for k in range(row.arity)):
                     depends.add(i)
@@ -435,6 +435,10 @@ def _record_backward(
                         out.append((owner, g))
                 if not (op & GRAD and row.rules):
                     continue
+                if tape.code[i, STATE] & CUT:
+                    from tapegrad.engine.driver import freed_error
+
+                    raise freed_error(tape, i)
                 raw = int(tape.code[i, Z]) if row.arity < 3 else 0
                 for k in range(row.arity):
                     o = int(tape.code[i, X + k])
@@ -453,7 +457,7 @@ def _free(tape: Tape, roots: list[Tensor]) -> None:
     """Mark what the roots depend on as freed (``create_graph=True, retain_graph=False``)."""
     reach = {t._slot for t in roots if t._tape is tape}
     for i in range(max(reach, default=-1), -1, -1):
-        if i in reach and tape.code[i, OP] & GRAD:
+        if i in reach and tape.code[i, OP] & GRAD and not tape.code[i, STATE] & CUT:
             row = table_rows[int(tape.code[i, OP]) & OP_MASK]
             if row.rules:
                 tape.code[i, STATE] |= FREED
@@ -622,6 +626,8 @@ class GradFn:
         out = []
         for k in range(self._row.arity):
             o = int(self._tape.code[self._slot, X + k])
+            if self._tape.code[self._slot, STATE] & CUT:
+                break
             if o >= 0 and self._tape.code[o, OP] & GRAD:
                 h = _handle(self._tape, o)
                 out.append((h.grad_fn, 0))

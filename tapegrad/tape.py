@@ -44,6 +44,7 @@ OP_MASK = GRAD - 1
 
 # Bits of the state column.
 FREED = 1  # a backward pass has freed what this instruction saved
+CUT = 4  # freed, and its operands are gone
 MUTATED = 2  # the slot's tensor was changed in place afterwards, by instructions from STATE >> 8 on
 
 SEAL_EVERY = 1024  # instructions: pending work is run at the latest then (more would outgrow the L2 cache)
@@ -333,6 +334,9 @@ class Tape:
             operands = []
             for k in range(row.arity):
                 o = int(self.code[i, X + k])
+                if self.code[i, STATE] & CUT:
+                    operands.append("freed")
+                    continue
                 operands.append(f"%{o}" if o >= 0 else repr(self.consts[-o - 1]))
             if row.kind in (Kind.STRUCTURED, Kind.MOVEMENT):
                 static = self.signatures[int(self.code[i, SIG])].static
@@ -364,6 +368,8 @@ class Tape:
             if not 0 <= (op & OP_MASK) < len(table_rows) or op & ~(OP_MASK | GRAD):
                 raise TapeError(f"%{i}: unknown opcode {op}")
             row = table_rows[op & OP_MASK]
+            if self.code[i, STATE] & CUT:
+                continue
             if not 0 <= self.code[i, SPEC] < len(specs.table.by_id):
                 raise TapeError(f"%{i}: unknown spec {int(self.code[i, SPEC])}")
             spec = specs.table.by_id[int(self.code[i, SPEC])]

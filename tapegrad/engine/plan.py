@@ -105,7 +105,7 @@ from tapegrad.engine.layout import (
 )  # fmt: skip
 from tapegrad.engine.tiles import N_DTYPES, WHICH, kernel_dtype
 from tapegrad.spec import BIG as BIG_BYTES
-from tapegrad.tape import FREED, MUTATED
+from tapegrad.tape import CUT, FREED, MUTATED
 
 __all__ = ["plan"]
 
@@ -177,6 +177,10 @@ def _reach(lo, n, code, slots, info, templates, template_uses, found, totals, ba
             if role & ROLE_ROOT:
                 slots[16 * i + ACTIVE] = 1
             if slots[16 * i + ACTIVE] and code[8 * i + OP] & GRAD and info[8 * op + RULES]:
+                if code[8 * i + STATE] & CUT:
+                    totals[T_ERROR] = FREED_ERROR
+                    totals[T_WHERE] = i
+                    return
                 for k in range(arity):
                     o = code[8 * i + X + k]
                     if o < 0 or not code[8 * o + OP] & GRAD:

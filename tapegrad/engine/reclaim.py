@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import weakref
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tapegrad.engine import layout as L
 from tapegrad.engine.library import library
-from tapegrad.engine.walk import mark, renumber
+from tapegrad.engine.walk import NEEDS_VALUE, mark, renumber
 from tapegrad.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def reclaim(tape: Tape) -> None:
         held = tape.tensors[i]
         t = held() if type(held) is weakref.ref else held
         if type(t) is Tensor:
-            live[i] = 1
+            live[i] = NEEDS_VALUE
             holders.append((i, t))
     m = mark(n, tape.code, library.info, live)
     code = np.zeros((max(256, 2 * m), tape.code.shape[1]), np.int64)
@@ -52,7 +53,7 @@ def reclaim(tape: Tape) -> None:
     tape.tensors[:] = [tape.tensors[i] for i in kept]
     tape.places[:] = [tape.places[i] for i in kept]
     offsets = np.zeros(len(code), np.int64)
-    offsets[:m] = tape.offsets[:n][live.view(bool)]
+    offsets[:m] = tape.offsets[:n][live != 0]
     tape.offsets = offsets
     tape.survivors = [number[i] for i, _ in holders]
     for i, t in holders:
@@ -66,11 +67,11 @@ def reclaim(tape: Tape) -> None:
     tape.const_pool[:n_consts] = consts[:n_consts]
     tape.keep = {number[i]: v for i, v in tape.keep.items() if live[i]}
     tape.mutations = {
-        number[i]: (int(np.searchsorted(kept, since)), number[by] if by >= 0 else -1, name)
+        number[i]: (bisect_left(kept, since), number[by] if by >= 0 else -1, name)
         for i, (since, by, name) in tape.mutations.items()
         if live[i]
     }
-    tape.in_place_since = int(np.searchsorted(kept, tape.in_place_since))
+    tape.in_place_since = bisect_left(kept, tape.in_place_since)
     tape.leaves = {number[i]: r for i, r in tape.leaves.items() if live[i] and r() is not None}
     tape.bindings = {key: number[i] for key, i in tape.bindings.items() if live[i]}
     tape.hooked = {number[i] for i in tape.hooked if live[i]}

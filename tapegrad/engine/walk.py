@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tapegrad._jit import at, jit, words
 from tapegrad.engine.layout import (
     ADDR,
@@ -36,17 +38,21 @@ from tapegrad.engine.layout import (
     STATE,
     STORE,
     TOUCHED,
+    USES,
     VREG,
     WANT,
     X,
 )  # fmt: skip
 from tapegrad.engine.tiles import accumulate, fill_constant
-from tapegrad.tape import FREED
+from tapegrad.tape import CUT, FREED
 
 __all__ = [
     "begin", "clear", "collect_gradients", "collect_held", "forget_values", "free_graph", "mark", "place",
     "renumber", "saves_for_others", "seed",
 ]  # fmt: skip
+
+
+NEEDS_PLACE, NEEDS_VALUE = 1, 2  # why a slot is live
 
 
 @jit
@@ -172,7 +178,12 @@ def free_graph(frame_array, n):
 
 @jit
 def mark(n, code_array, info_array, live):
-    """Extend ``live`` (tensors somebody holds) to all they depend on; returns how many."""
+    """Extend ``live`` (tensors somebody holds) to all they depend on; returns how many.
+
+    A live slot needs its operands' values if it has to be computed again or differentiated.  An
+    instruction that was freed and whose rule reads values can only ever raise an error: it is cut off
+    from its operands, so that a loss that is kept does not keep its program.
+    """
     code, info = words(code_array), words(info_array)
     count = 0
     for i in range(n - 1, -1, -1):
@@ -180,14 +191,28 @@ def mark(n, code_array, info_array, live):
             continue
         count += 1
         op = code[8 * i + OP] & OP_MASK
-        if code[8 * i + ADDR] and not (code[8 * i + OP] & GRAD and info[8 * op + RULES]):
+        graph = code[8 * i + OP] & GRAD != 0 and info[8 * op + RULES] != 0
+        if code[8 * i + ADDR] and not graph:
             # A value without history: from now on an input.
             code[8 * i + OP] = KIND_INPUT | (code[8 * i + OP] & GRAD)
+            continue
+        need = np.uint8(0)
+        if graph:
+            need = np.uint8(NEEDS_VALUE)
+            if code[8 * i + STATE] & FREED:
+                need = np.uint8(NEEDS_PLACE)
+                for k in range(info[8 * op + ARITY]):
+                    if info[8 * op + KIND] == KIND_ELEMENTWISE and info[8 * op + USES + k] > 0:
+                        need = np.uint8(0)
+        if live[i] & NEEDS_VALUE and not code[8 * i + ADDR]:
+            need = np.uint8(NEEDS_VALUE)
+        if need == 0:
+            code[8 * i + STATE] |= CUT
             continue
         for k in range(info[8 * op + ARITY]):
             o = code[8 * i + X + k]
             if o >= 0:
-                live[o] = 1
+                live[o] |= need
     return count
 
 
@@ -206,7 +231,9 @@ def renumber(n, code_array, info_array, live, new, target_array, consts, new_con
             target[8 * m + c] = code[8 * i + c]
         for k in range(info[8 * op + ARITY]):
             o = code[8 * i + X + k]
-            if o >= 0:
+            if code[8 * i + STATE] & CUT:
+                target[8 * m + X + k] = m
+            elif o >= 0:
                 target[8 * m + X + k] = new[o]
             else:
                 new_consts[n_consts] = consts[-o - 1]
