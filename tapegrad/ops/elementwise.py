@@ -362,8 +362,15 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     return ns.nonzero(condition)
 
 
+def _clip(x: Any, min: Any = None, max: Any = None) -> Any:
+    return np.clip(x, min, max)  # by position: the keywords min and max came with NumPy 2.1
+
+
+_clip.stands_for = np.clip  # type: ignore[attr-defined]
+
+
 @public(
-    reference=np.clip,
+    reference=_clip,
     samples=(
         Sample(((7,),), {"min": -0.5, "max": 0.75}, domain=Domain(avoid=(-0.5, 0.75))),
         Sample(((2, 3),), {"max": 0.25}, domain=Domain(avoid=(0.25,))),

@@ -405,7 +405,8 @@ def _build() -> None:
             if public.method:
                 _attach(alias, public.function)
         if public.reference is not None:
-            _by_reference.setdefault(public.reference, public.function)
+            reference = getattr(public.reference, "stands_for", public.reference)
+            _by_reference.setdefault(reference, public.function)
     for name in ("clip", "clamp"):
         if name in exports:
             _attach(f"{name}_", _in_place(f"{name}_", exports[name]))
