@@ -8,6 +8,7 @@ recorded when it was traced once.
 from __future__ import annotations
 
 from tapegrad._jit import at, fill_bytes, invoke, jit, words
+from tapegrad.engine.edges import accumulate
 from tapegrad.engine.layout import (
     ACTIVE,
     ADDR,
@@ -61,7 +62,7 @@ from tapegrad.engine.layout import (
     Y,
     Z,
 )  # fmt: skip
-from tapegrad.engine.tiles import N_DTYPES, WHICH, accumulate, kernel_dtype
+from tapegrad.engine.tiles import N_DTYPES, WHICH, kernel_dtype
 
 __all__ = ["TEMPLATE_INPUTS", "forward_loop", "reverse_loop"]
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapegrad._jit import array, at, copy_bytes, fill_bytes, invoke, jit
+from tapegrad._jit import array, at, fill_bytes, invoke, jit
+from tapegrad.engine.edges import add, fill_constant, load_broadcast, reduce_into, splat, sum_of
 from tapegrad.engine.layout import (
     ACTIVE,
     ADDR,
@@ -25,7 +26,6 @@ from tapegrad.engine.layout import (
     F_SPECS,
     GRAD,
     ITEMSIZE,
-    NDIM,
     OP,
     OP_MASK,
     REVERSE,
@@ -36,7 +36,6 @@ from tapegrad.engine.layout import (
     S_SUMS,
     S_ZEROS,
     SCRATCH,
-    SHAPE,
     SINK,
     SIZE,
     SPEC,
@@ -50,9 +49,9 @@ from tapegrad.engine.layout import (
     WANT,
     X,
 )  # fmt: skip
-from tapegrad.spec import DTYPES, MAX_DIMS
+from tapegrad.spec import DTYPES
 
-__all__ = ["accumulate", "kernel_dtype", "reduce_into", "run_region"]
+__all__ = ["kernel_dtype", "run_region"]
 
 TILE = 1024  # elements at most
 CACHE = 192 << 10  # bytes that the registers of a tile may take together
@@ -67,221 +66,6 @@ def kernel_dtype(code, specs, info, i, op):
         if o >= 0:
             return specs[32 * (code[8 * o + SPEC]) + DTYPE]
     return specs[32 * (code[8 * i + SPEC]) + DTYPE]
-
-
-@jit
-def fill_constant(address, n, dtype, value):
-    """Write ``n`` copies of a float64 constant as elements of ``dtype`` (an index of DTYPES)."""
-    if dtype == 10:
-        a = array(address, n, np.float64)
-        for i in range(n):
-            a[i] = value
-    elif dtype == 9:
-        b = array(address, n, np.float32)
-        for i in range(n):
-            b[i] = np.float32(value)
-    elif dtype == 0:
-        fill_bytes(address, np.int64(value != 0), n)
-    elif dtype == 1 or dtype == 5:
-        fill_bytes(address, np.int64(value) & 255, n)
-    elif dtype == 2 or dtype == 6:
-        c = array(address, n, np.int16)
-        for i in range(n):
-            c[i] = np.int16(np.int64(value))
-    elif dtype == 3 or dtype == 7:
-        d = array(address, n, np.int32)
-        for i in range(n):
-            d[i] = np.int32(np.int64(value))
-    else:
-        e = array(address, n, np.int64)
-        for i in range(n):
-            e[i] = np.int64(value)
-
-
-@jit
-def splat(target, source, n, itemsize):
-    """Write ``n`` copies of the element at ``source``."""
-    if itemsize == 8:
-        a, b = array(target, n, np.int64), array(source, 1, np.int64)
-        for i in range(n):
-            a[i] = b[0]
-    elif itemsize == 4:
-        c, d = array(target, n, np.int32), array(source, 1, np.int32)
-        for i in range(n):
-            c[i] = d[0]
-    elif itemsize == 2:
-        e, f = array(target, n, np.int16), array(source, 1, np.int16)
-        for i in range(n):
-            e[i] = f[0]
-    else:
-        fill_bytes(target, np.int64(array(source, 1, np.uint8)[0]), n)
-
-
-@jit
-def _broadcast_strides(specs, small, large, strides):
-    """Strides, in elements, of an array of shape ``small`` seen with shape ``large``."""
-    nd, ns = specs[32 * large + NDIM], specs[32 * small + NDIM]
-    step = 1
-    for k in range(1, nd + 1):
-        strides[nd - k] = 0
-        if k <= ns:
-            length = specs[32 * small + SHAPE + ns - k]
-            if length != 1:
-                strides[nd - k] = step
-            step *= length
-
-
-@jit
-def load_broadcast(target, source, itemsize, specs, small, large, start, n):
-    """Write elements ``start`` to ``start + n`` of ``source`` broadcast to shape ``large``."""
-    strides = np.empty(MAX_DIMS, np.int64)
-    index = np.empty(MAX_DIMS, np.int64)
-    _broadcast_strides(specs, small, large, strides)
-    nd = specs[32 * large + NDIM]
-    rest = start
-    offset = 0
-    for k in range(nd - 1, -1, -1):
-        length = specs[32 * large + SHAPE + k]
-        index[k] = rest % length
-        rest //= length
-        offset += index[k] * strides[k]
-    last = specs[32 * large + SHAPE + nd - 1]
-    done = 0
-    while done < n:
-        run = min(last - index[nd - 1], n - done)
-        if strides[nd - 1] == 0:
-            splat(target + done * itemsize, source + offset * itemsize, run, itemsize)
-        else:
-            copy_bytes(target + done * itemsize, source + offset * itemsize, run * itemsize)
-        done += run
-        offset += run * strides[nd - 1]
-        index[nd - 1] += run
-        k = nd - 1
-        while k > 0 and index[k] == specs[32 * large + SHAPE + k]:
-            offset += strides[k - 1] - index[k] * strides[k]
-            index[k] = 0
-            k -= 1
-            index[k] += 1
-
-
-@jit
-def _add(target, source, n, dtype):
-    if dtype == 10:
-        a, b = array(target, n, np.float64), array(source, n, np.float64)
-        for i in range(n):
-            a[i] += b[i]
-    else:
-        c, d = array(target, n, np.float32), array(source, n, np.float32)
-        for i in range(n):
-            c[i] += d[i]
-
-
-@jit
-def _sum64(a, start, n):
-    """Sum of up to a tile: eight running sums, as NumPy's pairwise summation does in its blocks."""
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    m = n & -8
-    i = start
-    while i < start + m:
-        s0 += a[i]
-        s1 += a[i + 1]
-        s2 += a[i + 2]
-        s3 += a[i + 3]
-        s4 += a[i + 4]
-        s5 += a[i + 5]
-        s6 += a[i + 6]
-        s7 += a[i + 7]
-        i += 8
-    total = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
-    while i < start + n:
-        total += a[i]
-        i += 1
-    return total
-
-
-@jit
-def _sum(address, n, dtype):
-    """Sum ``n`` floating elements, blockwise."""
-    total = 0.0
-    start = 0
-    while start < n:
-        block = min(128, n - start)
-        if dtype == 10:
-            total += _sum64(array(address, n, np.float64), start, block)
-        else:
-            total += _sum64(array(address, n, np.float32), start, block)
-        start += block
-    return total
-
-
-@jit
-def _add_one(target, value, dtype):
-    if dtype == 10:
-        array(target, 1, np.float64)[0] += value
-    else:
-        a = array(target, 1, np.float32)
-        a[0] = np.float32(a[0] + value)
-
-
-@jit
-def reduce_into(target, source, dtype, specs, small, large, start, n):
-    """Add elements ``start`` to ``start + n`` of a cotangent of shape ``large`` to one of ``small``.
-
-    This is un-broadcasting, in the one place where it is done.
-    """
-    itemsize = 8 if dtype == 10 else 4
-    if specs[32 * small + SIZE] == 1:
-        _add_one(target, _sum(source, n, dtype), dtype)
-        return
-    strides = np.empty(MAX_DIMS, np.int64)
-    index = np.empty(MAX_DIMS, np.int64)
-    _broadcast_strides(specs, small, large, strides)
-    nd = specs[32 * large + NDIM]
-    rest = start
-    offset = 0
-    for k in range(nd - 1, -1, -1):
-        length = specs[32 * large + SHAPE + k]
-        index[k] = rest % length
-        rest //= length
-        offset += index[k] * strides[k]
-    last = specs[32 * large + SHAPE + nd - 1]
-    done = 0
-    while done < n:
-        run = min(last - index[nd - 1], n - done)
-        if strides[nd - 1] == 0:
-            _add_one(target + offset * itemsize, _sum(source + done * itemsize, run, dtype), dtype)
-        else:
-            _add(target + offset * itemsize, source + done * itemsize, run, dtype)
-        done += run
-        offset += run * strides[nd - 1]
-        index[nd - 1] += run
-        k = nd - 1
-        while k > 0 and index[k] == specs[32 * large + SHAPE + k]:
-            offset += strides[k - 1] - index[k] * strides[k]
-            index[k] = 0
-            k -= 1
-            index[k] += 1
-
-
-@jit
-def accumulate(target, source, specs, small, large, dtype, touched):
-    """``target += source`` (un-broadcast), or ``=`` if the target has not been written yet."""
-    nbytes = specs[32 * small + SIZE] * specs[32 * small + ITEMSIZE]
-    if specs[32 * small + SIZE] == specs[32 * large + SIZE]:
-        if touched:
-            _add(target, source, specs[32 * small + SIZE], dtype)
-        else:
-            copy_bytes(target, source, nbytes)
-        return
-    if not touched:
-        fill_bytes(target, 0, nbytes)
-    total = specs[32 * large + SIZE]
-    start = 0
-    while start < total:
-        n = min(TILE, total - start)
-        first = source + start * specs[32 * large + ITEMSIZE]
-        reduce_into(target, first, dtype, specs, small, large, start, n)
-        start += n
 
 
 # Columns of the register file and of the programs.
@@ -495,7 +279,7 @@ def _run_tiles(code, slots, specs, region_spec, base, c):
             if fn == 0:
                 # Two-sum over tiles keeps the total as accurate as a pairwise sum.
                 s = 2 * forward[step + R_OUT]
-                value = _sum(x, n, forward[step + DTYPE_OF])
+                value = sum_of(x, n, forward[step + DTYPE_OF])
                 old = sums[s]
                 new = old + value
                 carry = new - old
@@ -521,7 +305,7 @@ def _run_tiles(code, slots, specs, region_spec, base, c):
             g = scratch[r] + t * scratch[r + 1]
             fn = backward[step + FN]
             if fn == 0:
-                _add(gx, g, n, backward[step + R_OUT])
+                add(gx, g, n, backward[step + R_OUT])
                 continue
             r = 2 * backward[step + R_OUT]
             out = scratch[r] + t * scratch[r + 1]

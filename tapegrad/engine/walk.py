@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad._jit import at, jit, words
+from tapegrad.engine.edges import accumulate, fill_constant
 from tapegrad.engine.layout import (
     ADDR,
     ADJ,
@@ -43,7 +44,6 @@ from tapegrad.engine.layout import (
     WANT,
     X,
 )  # fmt: skip
-from tapegrad.engine.tiles import accumulate, fill_constant
 from tapegrad.tape import CUT, FREED
 
 __all__ = [

@@ -1,0 +1,228 @@
+"""Broadcasting and un-broadcasting, sums, constants: what happens at the edges of a tile."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tapegrad._jit import array, copy_bytes, fill_bytes, jit
+from tapegrad.engine.layout import ITEMSIZE, NDIM, SHAPE, SIZE
+from tapegrad.spec import MAX_DIMS
+
+__all__ = ["accumulate", "add", "fill_constant", "load_broadcast", "reduce_into", "splat", "sum_of"]
+
+BLOCK = 1024  # elements un-broadcast at a time
+
+
+@jit
+def fill_constant(address, n, dtype, value):
+    """Write ``n`` copies of a float64 constant as elements of ``dtype`` (an index of DTYPES)."""
+    if dtype == 10:
+        a = array(address, n, np.float64)
+        for i in range(n):
+            a[i] = value
+    elif dtype == 9:
+        b = array(address, n, np.float32)
+        for i in range(n):
+            b[i] = np.float32(value)
+    elif dtype == 0:
+        fill_bytes(address, np.int64(value != 0), n)
+    elif dtype == 1 or dtype == 5:
+        fill_bytes(address, np.int64(value) & 255, n)
+    elif dtype == 2 or dtype == 6:
+        c = array(address, n, np.int16)
+        for i in range(n):
+            c[i] = np.int16(np.int64(value))
+    elif dtype == 3 or dtype == 7:
+        d = array(address, n, np.int32)
+        for i in range(n):
+            d[i] = np.int32(np.int64(value))
+    else:
+        e = array(address, n, np.int64)
+        for i in range(n):
+            e[i] = np.int64(value)
+
+
+@jit
+def splat(target, source, n, itemsize):
+    """Write ``n`` copies of the element at ``source``."""
+    if itemsize == 8:
+        a, b = array(target, n, np.int64), array(source, 1, np.int64)
+        for i in range(n):
+            a[i] = b[0]
+    elif itemsize == 4:
+        c, d = array(target, n, np.int32), array(source, 1, np.int32)
+        for i in range(n):
+            c[i] = d[0]
+    elif itemsize == 2:
+        e, f = array(target, n, np.int16), array(source, 1, np.int16)
+        for i in range(n):
+            e[i] = f[0]
+    else:
+        fill_bytes(target, np.int64(array(source, 1, np.uint8)[0]), n)
+
+
+@jit
+def _broadcast_strides(specs, small, large, strides):
+    """Strides, in elements, of an array of shape ``small`` seen with shape ``large``."""
+    nd, ns = specs[32 * large + NDIM], specs[32 * small + NDIM]
+    step = 1
+    for k in range(1, nd + 1):
+        strides[nd - k] = 0
+        if k <= ns:
+            length = specs[32 * small + SHAPE + ns - k]
+            if length != 1:
+                strides[nd - k] = step
+            step *= length
+
+
+@jit
+def load_broadcast(target, source, itemsize, specs, small, large, start, n):
+    """Write elements ``start`` to ``start + n`` of ``source`` broadcast to shape ``large``."""
+    strides = np.empty(MAX_DIMS, np.int64)
+    index = np.empty(MAX_DIMS, np.int64)
+    _broadcast_strides(specs, small, large, strides)
+    nd = specs[32 * large + NDIM]
+    rest = start
+    offset = 0
+    for k in range(nd - 1, -1, -1):
+        length = specs[32 * large + SHAPE + k]
+        index[k] = rest % length
+        rest //= length
+        offset += index[k] * strides[k]
+    last = specs[32 * large + SHAPE + nd - 1]
+    done = 0
+    while done < n:
+        run = min(last - index[nd - 1], n - done)
+        if strides[nd - 1] == 0:
+            splat(target + done * itemsize, source + offset * itemsize, run, itemsize)
+        else:
+            copy_bytes(target + done * itemsize, source + offset * itemsize, run * itemsize)
+        done += run
+        offset += run * strides[nd - 1]
+        index[nd - 1] += run
+        k = nd - 1
+        while k > 0 and index[k] == specs[32 * large + SHAPE + k]:
+            offset += strides[k - 1] - index[k] * strides[k]
+            index[k] = 0
+            k -= 1
+            index[k] += 1
+
+
+@jit
+def add(target, source, n, dtype):
+    if dtype == 10:
+        a, b = array(target, n, np.float64), array(source, n, np.float64)
+        for i in range(n):
+            a[i] += b[i]
+    else:
+        c, d = array(target, n, np.float32), array(source, n, np.float32)
+        for i in range(n):
+            c[i] += d[i]
+
+
+@jit
+def _sum64(a, start, n):
+    """Sum of up to a tile: eight running sums, as NumPy's pairwise summation does in its blocks."""
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+    m = n & -8
+    i = start
+    while i < start + m:
+        s0 += a[i]
+        s1 += a[i + 1]
+        s2 += a[i + 2]
+        s3 += a[i + 3]
+        s4 += a[i + 4]
+        s5 += a[i + 5]
+        s6 += a[i + 6]
+        s7 += a[i + 7]
+        i += 8
+    total = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+    while i < start + n:
+        total += a[i]
+        i += 1
+    return total
+
+
+@jit
+def sum_of(address, n, dtype):
+    """Sum ``n`` floating elements, blockwise."""
+    total = 0.0
+    start = 0
+    while start < n:
+        block = min(128, n - start)
+        if dtype == 10:
+            total += _sum64(array(address, n, np.float64), start, block)
+        else:
+            total += _sum64(array(address, n, np.float32), start, block)
+        start += block
+    return total
+
+
+@jit
+def _add_one(target, value, dtype):
+    if dtype == 10:
+        array(target, 1, np.float64)[0] += value
+    else:
+        a = array(target, 1, np.float32)
+        a[0] = np.float32(a[0] + value)
+
+
+@jit
+def reduce_into(target, source, dtype, specs, small, large, start, n):
+    """Add elements ``start`` to ``start + n`` of a cotangent of shape ``large`` to one of ``small``.
+
+    This is un-broadcasting, in the one place where it is done.
+    """
+    itemsize = 8 if dtype == 10 else 4
+    if specs[32 * small + SIZE] == 1:
+        _add_one(target, sum_of(source, n, dtype), dtype)
+        return
+    strides = np.empty(MAX_DIMS, np.int64)
+    index = np.empty(MAX_DIMS, np.int64)
+    _broadcast_strides(specs, small, large, strides)
+    nd = specs[32 * large + NDIM]
+    rest = start
+    offset = 0
+    for k in range(nd - 1, -1, -1):
+        length = specs[32 * large + SHAPE + k]
+        index[k] = rest % length
+        rest //= length
+        offset += index[k] * strides[k]
+    last = specs[32 * large + SHAPE + nd - 1]
+    done = 0
+    while done < n:
+        run = min(last - index[nd - 1], n - done)
+        if strides[nd - 1] == 0:
+            _add_one(target + offset * itemsize, sum_of(source + done * itemsize, run, dtype), dtype)
+        else:
+            add(target + offset * itemsize, source + done * itemsize, run, dtype)
+        done += run
+        offset += run * strides[nd - 1]
+        index[nd - 1] += run
+        k = nd - 1
+        while k > 0 and index[k] == specs[32 * large + SHAPE + k]:
+            offset += strides[k - 1] - index[k] * strides[k]
+            index[k] = 0
+            k -= 1
+            index[k] += 1
+
+
+@jit
+def accumulate(target, source, specs, small, large, dtype, touched):
+    """``target += source`` (un-broadcast), or ``=`` if the target has not been written yet."""
+    nbytes = specs[32 * small + SIZE] * specs[32 * small + ITEMSIZE]
+    if specs[32 * small + SIZE] == specs[32 * large + SIZE]:
+        if touched:
+            add(target, source, specs[32 * small + SIZE], dtype)
+        else:
+            copy_bytes(target, source, nbytes)
+        return
+    if not touched:
+        fill_bytes(target, 0, nbytes)
+    total = specs[32 * large + SIZE]
+    start = 0
+    while start < total:
+        n = min(BLOCK, total - start)
+        first = source + start * specs[32 * large + ITEMSIZE]
+        reduce_into(target, first, dtype, specs, small, large, start, n)
+        start += n
