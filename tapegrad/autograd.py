@@ -199,6 +199,8 @@ def _as_list(tensors: Any) -> list[Tensor]:
 
 def _seeds(roots: list[Tensor], given: Any) -> list[Tensor | None]:
     if given is None:
+        if len(roots) == 1 and roots[0]._rg and roots[0]._spec.size == 1:
+            return [None]
         weights: list[Any] = [None] * len(roots)
     elif isinstance(given, (Tensor, np.ndarray, float, int)) or (
         len(roots) == 1 and not _is_sequence_of(given)
@@ -256,6 +258,14 @@ class _on_tape:
         current.tape = self.outer
 
 
+@functools.cache
+def _engine() -> Any:
+    """The engine, imported when first needed because it imports Numba."""
+    from tapegrad.engine import driver
+
+    return driver
+
+
 def _run(
     tape: Tape,
     roots: list[Tensor],
@@ -263,17 +273,14 @@ def _run(
     retain: bool,
     targets: list[Tensor] | None,
 ) -> list[tuple[Tensor, np.ndarray]]:
-    from tapegrad.engine.driver import run_backward
-    from tapegrad.engine.reclaim import maybe_reclaim
-
     weights = [None if s is None else np.ascontiguousarray(s._realize()) for s in seeds]
-    found = run_backward(tape, list(zip(roots, weights)), retain, targets)
+    found = _engine().run_backward(tape, list(zip(roots, weights)), retain, targets)
     out = []
     for slot, value in found.items():
         t = _owner(tape, slot)
         if t is not None:
             out.append((t, _leaf_hooks(t, value)))
-    maybe_reclaim(tape)
+    _engine().maybe_reclaim(tape)
     return out
 
 
@@ -376,7 +383,7 @@ def _contribution(tape: Tape, row: Row, slot: int, k: int, g: Tensor, raw: int) 
         rule = row.rules[k]
         if rule is None:
             return None
-        from tapegrad.engine.library import rule_uses
+        from tapegrad.engine.kernel_table import rule_uses
 
         _check_saved(tape, slot, operands, rule_uses(rule))
         handles = [_handle(tape, o) for o in operands]

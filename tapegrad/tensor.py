@@ -508,13 +508,16 @@ def new_result(tape: Tape, spec: Spec, rg: int) -> Tensor:
 
 def tensor_from_array(array: np.ndarray, rg: int = 0) -> Tensor:
     """Wrap an array nobody else will change (no copy if contiguous)."""
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    flags = array.flags
+    if not flags.c_contiguous or not flags.aligned:
+        array = np.array(array, order="C")
     t = Tensor()
     t._tape = None
     t._slot = -1
     t._spec = intern_spec(array.shape, array.dtype)
     t._rg = rg
-    if not array.flags.c_contiguous or not array.dtype.isnative or not array.flags.aligned:
-        array = np.array(array, dtype=t._spec.dtype, order="C")
     t._value = array
     t._extra = None
     return t

@@ -112,7 +112,7 @@ def test_interrupt_is_quiet(monkeypatch, capsys):
 
 
 def test_warmup_shows_each_kernel(monkeypatch, capsys):
-    from tapegrad.engine.library import library
+    from tapegrad.engine.kernel_table import library
 
     def warm(dtypes):
         assert dtypes == ("float32", "float64")

@@ -12,7 +12,7 @@ __all__ = ["run"]
 def run(dtypes: list[str] | None) -> int:
     """Compile (or load) every kernel; return the exit status."""
     from tapegrad import _jit
-    from tapegrad.engine.library import library
+    from tapegrad.engine.kernel_table import library
 
     begin = time.perf_counter()
     work = library.warm(tuple(dtypes or ("float64",)))

@@ -13,7 +13,7 @@ from tapegrad import _jit
 from tapegrad.engine import layout as L
 from tapegrad.engine import tiles
 from tapegrad.engine.interpret import forward_loop, reverse_loop
-from tapegrad.engine.library import library
+from tapegrad.engine.kernel_table import library
 from tapegrad.engine.memory import Arena, Memory, address_of, aligned
 from tapegrad.engine.plan import REGION_LIMIT, plan
 from tapegrad.engine.reclaim import maybe_reclaim

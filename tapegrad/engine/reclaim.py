@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tapegrad.engine import layout as L
-from tapegrad.engine.library import library
+from tapegrad.engine.kernel_table import library
 from tapegrad.engine.walk import NEEDS_VALUE, mark, renumber
 from tapegrad.tensor import Tensor
 

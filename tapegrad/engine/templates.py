@@ -15,7 +15,7 @@ import numpy as np
 
 from tapegrad.engine import layout as L
 from tapegrad.engine.interpret import TEMPLATE_INPUTS
-from tapegrad.engine.library import library
+from tapegrad.engine.kernel_table import library
 from tapegrad.ops.table import INPUT, Kind
 from tapegrad.ops.table import rows as table_rows
 from tapegrad.spec import table as spec_table

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from tapegrad.engine.library import FORWARD, library
+from tapegrad.engine.kernel_table import FORWARD, library
 from tapegrad.ops import comparison, elementwise, functions  # noqa: F401  (they register rows)
 from tapegrad.ops.table import ROWS, Kind, Row
 from tapegrad.spec import DTYPES, dtype_index
