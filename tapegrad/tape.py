@@ -257,7 +257,6 @@ class Tape:
             self._grow(n)
         fresh = np.frombuffer(array("q", self.rows), np.int64).reshape(-1, WIDTH)
         self.code[start:n, :CODED] = fresh[:, :CODED]
-        self.code[start:n, CODED:] = 0
         self.offsets[start:n] = fresh[:, CODED]
         self.rows.clear()
         if self.extras:

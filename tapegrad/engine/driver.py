@@ -231,6 +231,8 @@ def run_forward(tape: Tape) -> None:
 
 
 def _forward(tape: Tape, r: Runner, n: int, phase: int) -> None:
+    if not r.totals[L.T_PHASES] & phase:
+        return
     status = int(forward_loop(r.frame, phase))
     if status:
         raise KernelError(int(r.totals[L.T_FAILED]), status)

@@ -52,8 +52,8 @@ GROUP_COLUMNS = 8
 # Results of planning (``Work.totals``).
 (
     T_GROUPS, T_MEMBERS, T_HELD, T_SAVED, T_BIG, T_ADJ_HELD, T_ADJ_SAVED, T_ADJ_BIG, T_MISSING, T_TEMPLATES,
-    T_ERROR, T_WHERE, T_CHANGED, T_FAILED,
-) = range(14)  # fmt: skip
+    T_ERROR, T_WHERE, T_CHANGED, T_FAILED, T_PHASES,
+) = range(15)  # fmt: skip
 TOTALS = 16
 
 # Status codes.

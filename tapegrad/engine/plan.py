@@ -91,6 +91,7 @@ from tapegrad.engine.layout import (
     T_HELD,
     T_MEMBERS,
     T_MISSING,
+    T_PHASES,
     T_SAVED,
     T_TEMPLATES,
     T_WHERE,
@@ -391,6 +392,7 @@ def _memory_class(
                 want = slots[16 * i + WANT] = want & ~DURING
                 slots[16 * i + CLASS] = SMALL_SAVED
             groups[8 * g + G_PHASES] |= want
+            totals[T_PHASES] |= want
         reverse = slots[16 * i + REVERSE] != 0
         for k in range(info[8 * op + ARITY]):
             o = code[8 * i + X + k]
