@@ -90,7 +90,7 @@ class Tape:
         "leaves", "limit", "locked", "mutations", "offsets", "param_arrays", "param_start", "params",
         "pending_bytes", "place", "places", "reclaim_at", "reclaim_bytes", "rows", "runner",
         "seal_every", "sealed", "sealed_consts", "signatures", "stored_bytes", "survivors", "tensors",
-        "thread",
+        "thread", "unmarked",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -122,6 +122,7 @@ class Tape:
         self.const_pool = np.zeros(64)
         self.keep: dict[int, Any] = {}  # slot -> array that owns a stored, unheld value
         self.mutations: dict[int, tuple[int, int, str]] = {}  # slot -> (since, by, name): see mutated
+        self.unmarked: list[int] = []  # of those, the ones not yet marked in the state column
         self.in_place_since = 0  # where the in-place operation under way began
         self.reset_signatures()
         self.bindings: dict[int, int] = {}  # id(tensor of another thread) -> slot
@@ -219,6 +220,7 @@ class Tape:
         the operation's own may (PyTorch keeps a copy for them).
         """
         self.mutations[slot] = (self.in_place_since, by, name)
+        self.unmarked.append(slot)
         if t._value is not None:
             self.keep[slot] = t._value
         self.tensors[slot] = Ghost(t._spec)

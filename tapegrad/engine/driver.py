@@ -30,7 +30,7 @@ from tapegrad.engine.walk import (
 )
 from tapegrad.ops.table import rows as table_rows
 from tapegrad.spec import table as spec_table
-from tapegrad.tape import FREED, MUTATED, OP_MASK, Ghost, Tape
+from tapegrad.tape import MUTATED, OP_MASK, Ghost, Tape
 from tapegrad.tensor import Tensor, tensor_from_array
 
 if TYPE_CHECKING:
@@ -329,8 +329,11 @@ def run_backward(
     wanted = [t._slot if t._tape is tape else tape.bind(t) for t in targets or ()]
     n = tape.seal()
     r = _runner(tape)
-    for slot, (since, _, _) in tape.mutations.items():
-        tape.code[slot, L.STATE] = (tape.code[slot, L.STATE] & FREED) | MUTATED | since << 8
+    for slot in tape.unmarked:
+        tape.code[slot, L.STATE] = (
+            (int(tape.code[slot, L.STATE]) & 255) | MUTATED | tape.mutations[slot][0] << 8
+        )
+    tape.unmarked.clear()
     try:
         while True:
             inputs = _begin(tape, r, n)

@@ -71,6 +71,7 @@ def reclaim(tape: Tape) -> None:
         for i, (since, by, name) in tape.mutations.items()
         if live[i]
     }
+    tape.unmarked = list(tape.mutations)  # where they began has been renumbered too
     tape.in_place_since = bisect_left(kept, tape.in_place_since)
     tape.leaves = {number[i]: r for i, r in tape.leaves.items() if live[i] and r() is not None}
     tape.bindings = {key: number[i] for key, i in tape.bindings.items() if live[i]}
