@@ -503,3 +503,16 @@ def test_repr():
     assert repr(leaf([2.0, 2.0])) == "tensor([2., 2.], requires_grad=True)"
     assert repr(tg.tensor([1, 2])) == "tensor([1, 2])"
     assert re.fullmatch(r"tensor\(6\., grad_fn=<\w+Backward\d?>\)", repr(leaf(2.0) * 3))
+
+
+def test_an_error_in_backward_does_not_lose_later_gradients():
+    """A pass that fails must not leave derivative rules half known."""
+    x = leaf([[1.0, 2.0], [3.0, 5.0]])
+    freed = (x * x).sum()
+    freed.backward()
+    x.grad = None
+    fresh = tg.cumulative_prod(x, axis=0)  # a rule that nothing has traced yet on this tape
+    with pytest.raises(RuntimeError, match="retain_graph=True"):
+        (fresh.sum() + freed).backward()
+    fresh.sum().backward()
+    same(x.grad, [[4.0, 6.0], [1.0, 2.0]])

@@ -145,15 +145,19 @@ def _begin(tape: Tape, r: Runner, n: int) -> list[int]:
 def _plan(tape: Tape, r: Runner, lo: int, n: int, backward: bool, restricted: bool) -> bool:
     """Plan; ``False`` if the run must begin again (rules had to be traced, or ``lo`` is too high)."""
     plan(r.frame, lo, n, backward, restricted, 1 if tape.anomaly else REGION_LIMIT, tape.anomaly)
-    if r.totals[L.T_ERROR] == L.TEMPLATE_ERROR:
-        for index in r.found[: r.totals[L.T_TEMPLATES]].tolist():
-            r.templates.install(tape, index)
+    totals = r.totals.tolist()
+    error = totals[L.T_ERROR]
+    if error:
+        untraced = r.found[: totals[L.T_TEMPLATES]].tolist()
+        try:
+            if error not in (L.TEMPLATE_ERROR, L.WIDEN_ERROR):
+                raise _saved_value_error(tape, r)
+            for index in untraced:
+                r.templates.install(tape, index)
+        finally:
+            r.templates.forget(untraced)
         return False
-    if r.totals[L.T_ERROR] == L.WIDEN_ERROR:
-        return False
-    if r.totals[L.T_ERROR]:
-        raise _saved_value_error(tape, r)
-    for op, dtype, which, result in r.missing[: r.totals[L.T_MISSING]].tolist():
+    for op, dtype, which, result in r.missing[: totals[L.T_MISSING]].tolist() if totals[L.T_MISSING] else ():
         library.address(op, dtype, which, result)
     return True
 

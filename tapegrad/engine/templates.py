@@ -161,6 +161,12 @@ class TemplateStore:
                 setattr(self, name, grown)
             self.stamp = object()
 
+    def forget(self, untraced: list[int]) -> None:
+        """Let what the planner found missing be found again, if it has not been installed."""
+        for index in untraced:
+            if self.known[index] == -1:
+                self.known[index] = 0
+
     def install(self, tape: Tape, index: int) -> None:
         """Trace and add the template for ``3 * signature + operand``."""
         s, k = divmod(int(index), 3)
