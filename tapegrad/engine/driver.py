@@ -354,7 +354,7 @@ def run_backward(
             seed(r.frame, slot, 0 if cotangent is None else address_of(cotangent))
         try:
             _forward(tape, r, n, L.BEFORE)
-            _reverse(tape, r, n, memory, watched)
+            _reverse(tape, r, watched)
             _forward(tape, r, n, L.AFTER)
         except KernelError as error:
             raise _recover(tape, r, n, error) from None
@@ -393,7 +393,7 @@ def _note_hooks(tape: Tape, r: Runner, all_leaves: bool) -> dict[int, Tensor]:
     return watched
 
 
-def _reverse(tape: Tape, r: Runner, n: int, memory: Memory, watched: dict[int, Tensor]) -> None:
+def _reverse(tape: Tape, r: Runner, watched: dict[int, Tensor]) -> None:
     """The reverse loop, interrupted where a hook wants to see a complete cotangent."""
     last = int(r.totals[L.T_GROUPS])
     by_group: dict[int, list[int]] = {}

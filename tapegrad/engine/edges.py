@@ -76,19 +76,40 @@ def _broadcast_strides(specs, small, large, strides):
 
 
 @jit
-def load_broadcast(target, source, itemsize, specs, small, large, start, n):
-    """Write elements ``start`` to ``start + n`` of ``source`` broadcast to shape ``large``."""
-    strides = np.empty(MAX_DIMS, np.int64)
-    index = np.empty(MAX_DIMS, np.int64)
+def _locate(specs, small, large, start, strides, index):
+    """Where element ``start`` of shape ``large`` lies in ``small``; fills its strides and its index."""
     _broadcast_strides(specs, small, large, strides)
-    nd = specs[32 * large + NDIM]
     rest = start
     offset = 0
-    for k in range(nd - 1, -1, -1):
+    for k in range(specs[32 * large + NDIM] - 1, -1, -1):
         length = specs[32 * large + SHAPE + k]
         index[k] = rest % length
         rest //= length
         offset += index[k] * strides[k]
+    return offset
+
+
+@jit
+def _advance(specs, large, run, strides, index, offset):
+    """Move ``run`` elements on along the last axis, at most to its end; returns the new offset."""
+    k = specs[32 * large + NDIM] - 1
+    offset += run * strides[k]
+    index[k] += run
+    while k > 0 and index[k] == specs[32 * large + SHAPE + k]:
+        offset += strides[k - 1] - index[k] * strides[k]
+        index[k] = 0
+        k -= 1
+        index[k] += 1
+    return offset
+
+
+@jit
+def load_broadcast(target, source, itemsize, specs, small, large, start, n):
+    """Write elements ``start`` to ``start + n`` of ``source`` broadcast to shape ``large``."""
+    strides = np.empty(MAX_DIMS, np.int64)
+    index = np.empty(MAX_DIMS, np.int64)
+    nd = specs[32 * large + NDIM]
+    offset = _locate(specs, small, large, start, strides, index)
     last = specs[32 * large + SHAPE + nd - 1]
     done = 0
     while done < n:
@@ -98,14 +119,7 @@ def load_broadcast(target, source, itemsize, specs, small, large, start, n):
         else:
             copy_bytes(target + done * itemsize, source + offset * itemsize, run * itemsize)
         done += run
-        offset += run * strides[nd - 1]
-        index[nd - 1] += run
-        k = nd - 1
-        while k > 0 and index[k] == specs[32 * large + SHAPE + k]:
-            offset += strides[k - 1] - index[k] * strides[k]
-            index[k] = 0
-            k -= 1
-            index[k] += 1
+        offset = _advance(specs, large, run, strides, index, offset)
 
 
 @jit
@@ -179,15 +193,8 @@ def reduce_into(target, source, dtype, specs, small, large, start, n):
         return
     strides = np.empty(MAX_DIMS, np.int64)
     index = np.empty(MAX_DIMS, np.int64)
-    _broadcast_strides(specs, small, large, strides)
     nd = specs[32 * large + NDIM]
-    rest = start
-    offset = 0
-    for k in range(nd - 1, -1, -1):
-        length = specs[32 * large + SHAPE + k]
-        index[k] = rest % length
-        rest //= length
-        offset += index[k] * strides[k]
+    offset = _locate(specs, small, large, start, strides, index)
     last = specs[32 * large + SHAPE + nd - 1]
     done = 0
     while done < n:
@@ -197,14 +204,7 @@ def reduce_into(target, source, dtype, specs, small, large, start, n):
         else:
             add(target + offset * itemsize, source + done * itemsize, run, dtype)
         done += run
-        offset += run * strides[nd - 1]
-        index[nd - 1] += run
-        k = nd - 1
-        while k > 0 and index[k] == specs[32 * large + SHAPE + k]:
-            offset += strides[k - 1] - index[k] * strides[k]
-            index[k] = 0
-            k -= 1
-            index[k] += 1
+        offset = _advance(specs, large, run, strides, index, offset)
 
 
 @jit
