@@ -85,13 +85,15 @@ class Tape:
 
     # Slots: with more than 30 attributes in a dictionary, every access on the record path would be a lookup.
     __slots__ = (
-        "anomaly", "bindings", "chunks", "code", "const_pool", "consts", "emit", "epoch", "evaluated",
-        "extras", "generation", "grad_enabled", "hold", "hooked", "ident", "in_place_since", "keep",
+        "anomaly", "bindings", "chunks", "code", "const_pool", "consts", "depth", "emit", "epoch", "evaluated",
+        "extras", "functions", "generation", "grad_enabled", "hold", "hooked", "ident", "in_place_since", "keep",
         "leaves", "limit", "locked", "mutations", "offsets", "param_arrays", "param_start", "params",
         "pending_bytes", "place", "places", "reclaim_at", "reclaim_bytes", "rows", "runner",
         "seal_every", "sealed", "sealed_consts", "signatures", "stored_bytes", "survivors", "tensors",
         "thread", "unmarked",
     )  # fmt: skip
+
+    recording = False  # whether a function is being recorded for replay (``recording.Recording``)
 
     def __init__(self) -> None:
         self.thread = threading.current_thread()
@@ -128,6 +130,8 @@ class Tape:
         self.bindings: dict[int, int] = {}  # id(tensor of another thread) -> slot
         self.leaves: dict[int, Any] = {}  # slot -> leaf that has since moved to another slot
         self.hooked: set[int] = set()
+        self.functions: dict[int, Any] = {}  # slot -> what a user's own derivative belongs to
+        self.depth = 0  # how many functional transforms are running their function
         self.reclaim_at = RECLAIM_EVERY
         self.stored_bytes = 0
         self.reclaim_bytes = 64 << 20
