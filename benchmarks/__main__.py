@@ -6,7 +6,9 @@ import sys
 from benchmarks.harness import main
 
 # those that measure this process itself come before the ones that load the peers into it
-WORKLOADS = ("startup", "memory", "threads", "loops", "mlp_step", "chain", "logistic", "black_scholes")
+DEFINE_BY_RUN = ("loops", "mlp_step", "chain", "logistic", "black_scholes")
+COMPILED = ("compiled", "rk4", "arm", "states", "kalman", "first_gradient")
+WORKLOADS = ("startup", "memory", "replay_memory", "threads", *DEFINE_BY_RUN, *COMPILED)
 
 
 def load(name):

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import THREADS
 
-PEERS = ("torch", "jax", "autograd", "mygrad")
+PEERS = ("torch", "jax", "casadi", "autograd", "mygrad")
 
 
 @functools.cache
@@ -68,7 +68,7 @@ def value_and_grad(
     Parameters
     ----------
     name : str
-        ``"tapegrad"`` or one of `PEERS`.
+        ``"tapegrad"`` or one of `PEERS` but ``"casadi"``, which has no define-by-run.
     f : callable
         Returns a scalar.
     arrays, fixed : sequences of numpy.ndarray
@@ -80,6 +80,30 @@ def value_and_grad(
         One evaluation: returns the value as a float, and one gradient per array.
     """
     return _PREPARE[name](f, tuple(arrays), tuple(fixed))
+
+
+def compiled(name: str, f: Callable[..., Any], x: Any) -> Callable[[], tuple[Any, Any]]:
+    """Prepare the value and the gradient of ``f(xp, x)``, recorded or compiled once and then only evaluated.
+
+    Parameters
+    ----------
+    name : str
+        ``"tapegrad"``: `tapegrad.compile`, NumPy in and NumPy out.  ``"jax"``: ``jax.jit``, device arrays in,
+        waited for, left on the device.  ``"jax, NumPy in and out"``: the same with conversions.
+        ``"casadi"``: an SX ``Function`` evaluated through ``Function.buffer()`` on memory prepared once, the
+        fastest call that its documentation shows.  ``"torch"``: define-by-run, there being nothing compiled
+        that suits scalar programs.
+    f : callable
+        Returns a scalar.
+    x : numpy.ndarray
+        Converted (copied) once, here.
+
+    Returns
+    -------
+    callable
+        One evaluation: returns the value and the gradient.
+    """
+    return _COMPILE[name](f, x)
 
 
 def _tapegrad(f, arrays, fixed):
@@ -168,3 +192,74 @@ def _mygrad(f, arrays, fixed):
 
 
 _PREPARE = {"tapegrad": _tapegrad, "torch": _torch, "jax": _jax, "autograd": _autograd, "mygrad": _mygrad}
+
+
+def _compiled_tapegrad(f, x):
+    tg, xp = module("tapegrad"), namespace("tapegrad")
+    both = tg.compile(tg.value_and_grad(lambda x: f(xp, x)))
+    x = x.copy()
+    return lambda: both(x)
+
+
+def _compiled_jax(f, x):
+    jax, xp = module("jax"), namespace("jax")
+    both, wait = jax.jit(jax.value_and_grad(lambda x: f(xp, x))), jax.block_until_ready
+    x = jax.numpy.asarray(x)
+    return lambda: wait(both(x))
+
+
+def _compiled_jax_numpy(f, x):
+    import numpy as np
+
+    jax, xp = module("jax"), namespace("jax")
+    both = jax.jit(jax.value_and_grad(lambda x: f(xp, x)))
+    x = x.copy()
+
+    def run():
+        value, g = both(x)
+        return float(value), np.asarray(g)
+
+    return run
+
+
+def _compiled_casadi(f, x):
+    import numpy as np
+
+    casadi, xp = module("casadi"), namespace("casadi")
+    symbol = casadi.SX.sym("x", x.size)
+    value = f(xp, symbol)
+    both = casadi.Function("both", [symbol], [value, casadi.gradient(value, symbol)])
+    x, value, g = x.copy(), np.zeros(()), np.zeros(x.shape)
+    buffer, evaluate = both.buffer()
+    buffer.set_arg(0, memoryview(x))
+    buffer.set_res(0, memoryview(value))
+    buffer.set_res(1, memoryview(g))
+
+    def run():
+        evaluate()
+        return value, g
+
+    run.alive = both, buffer, x  # evaluate() goes by their addresses alone
+    return run
+
+
+def _compiled_torch(f, x):
+    torch, xp = module("torch"), namespace("torch")
+    x = torch.tensor(x, requires_grad=True)
+
+    def run():
+        x.grad = None
+        value = f(xp, x)
+        value.backward()
+        return value.item(), x.grad
+
+    return run
+
+
+_COMPILE = {
+    "tapegrad": _compiled_tapegrad,
+    "jax": _compiled_jax,
+    "jax, NumPy in and out": _compiled_jax_numpy,
+    "casadi": _compiled_casadi,
+    "torch": _compiled_torch,
+}

@@ -18,19 +18,42 @@ from tapegrad.autograd import enable_grad as enable_grad
 from tapegrad.autograd import is_grad_enabled as is_grad_enabled
 from tapegrad.autograd import no_grad as no_grad
 from tapegrad.autograd import set_grad_enabled as set_grad_enabled
+from tapegrad.compiled import compile as compile
 from tapegrad.ops import namespace as _namespace
+from tapegrad.recording import GuardWarning as GuardWarning
+from tapegrad.transforms import checkpoint as checkpoint
+from tapegrad.transforms import elementwise_grad as elementwise_grad
+from tapegrad.transforms import grad as grad
+from tapegrad.transforms import hessian as hessian
+from tapegrad.transforms import hvp as hvp
+from tapegrad.transforms import jacfwd as jacfwd
+from tapegrad.transforms import jacobian as jacobian
+from tapegrad.transforms import jacrev as jacrev
+from tapegrad.transforms import jvp as jvp
+from tapegrad.transforms import value_and_grad as value_and_grad
+from tapegrad.transforms import vjp as vjp
+from tapegrad.transforms import vmap as vmap
 
 __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
 _grad_mode = ("autograd", "detect_anomaly", "enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled")
-_late = ("testing",)  # imported when first used
+_transforms = (
+    "checkpoint", "elementwise_grad", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "value_and_grad", "vjp",
+    "vmap",
+)  # fmt: skip
+_compiled = ("GuardWarning", "compile")
+_late = ("custom_op", "testing")  # imported when first used
 
 globals().update(_namespace.exports)
-__all__ = sorted([*_namespace.exports, *_grad_mode, *_late])
+__all__ = sorted([*_namespace.exports, *_grad_mode, *_transforms, *_compiled, *_late])
 
 
 def __getattr__(name: str) -> Any:
+    if name == "custom_op":
+        from tapegrad.custom import custom_op
+
+        return custom_op
     if name in _late:
         from importlib import import_module
 

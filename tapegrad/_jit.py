@@ -256,6 +256,67 @@ def copy_bytes(typingctx, target, source, n):
 
 
 @intrinsic
+def take(typingctx, address):
+    """Take the lock in the word at ``address``; whether it was free."""
+
+    def codegen(context, builder, signature, args):
+        word = ir.IntType(64)
+        pointer = builder.inttoptr(args[0], word.as_pointer())
+        zero, one = ir.Constant(word, 0), ir.Constant(word, 1)
+        pair = builder.cmpxchg(pointer, zero, one, "acquire", "monotonic")
+        return builder.extract_value(pair, 1)
+
+    return types.boolean(types.int64), codegen
+
+
+@intrinsic
+def give_back(typingctx, address):
+    """Release the lock in the word at ``address``."""
+
+    def codegen(context, builder, signature, args):
+        word = ir.IntType(64)
+        pointer = builder.inttoptr(args[0], word.as_pointer())
+        builder.store_atomic(ir.Constant(word, 0), pointer, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@intrinsic
+def spill(typingctx, value):
+    """The address of a copy of a number, or of a tuple of words, on the stack of the calling function."""
+
+    def codegen(context, builder, signature, args):
+        kind = signature.args[0]
+        word = ir.IntType(64)
+        if isinstance(kind, types.BaseTuple):
+            words = cgutils.unpack_tuple(builder, args[0])
+            place = cgutils.alloca_once(builder, word, size=max(len(words), 1))
+            for k, w in enumerate(words):
+                builder.store(w, builder.gep(place, [ir.Constant(ir.IntType(32), k)]))
+        else:
+            place = cgutils.alloca_once_value(builder, args[0])
+        return builder.ptrtoint(place, word)
+
+    return types.int64(value), codegen
+
+
+@intrinsic
+def word(typingctx, pointer):
+    """A pointer as an integer."""
+
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(args[0], ir.IntType(64))
+
+    return types.int64(pointer), codegen
+
+
+def inner(function: Callable) -> Any:
+    """Compile a function that only jitted code calls, and that no cache may keep."""
+    return numba.njit(**FLAGS)(function)
+
+
+@intrinsic
 def like(typingctx, value, x):
     """``value`` in the dtype of ``x``."""
     target = types.unliteral(x)
@@ -421,6 +482,7 @@ def kernel(
     n_args: int,
     names: dict[str, Any],
     fastmath: bool = False,
+    keep: bool = True,
 ) -> int:
     """Compile (or load) ``function`` as a C function of ``n_args`` integers; return its address.
 
@@ -436,13 +498,15 @@ def kernel(
         Globals to substitute, e.g. ``{"T": np.float32}``.
     fastmath : bool
         Allow reassociation, for sums that must vectorise.
+    keep : bool
+        Whether the cache may keep it: not if ``name`` could mean something else to another program.
     """
     with global_compiler_lock:
         if name in _libraries:
             return _libraries[name][1]
         cpu_target.target_context.refresh()  # loads the runtime that machine code links against
         codegen = cpu_target.target_context.codegen()
-        data = _read(name + ".kernel")
+        data = _read(name + ".kernel") if keep else None
         if data is not None:
             symbol, state = pickle.loads(data)
             library = codegen.unserialize_library(state)
@@ -456,9 +520,10 @@ def kernel(
             function_object = CFunc(bound, signature, {}, options)
             result = function_object._compile_uncached()
             library, symbol = result.library, result.fndesc.llvm_cfunc_wrapper_name
-            library.enable_object_caching()
-            library.get_pointer_to_function(symbol)
-            _write(name + ".kernel", pickle.dumps((symbol, library.serialize_using_object_code())))
+            if keep:
+                library.enable_object_caching()
+                library.get_pointer_to_function(symbol)
+                _write(name + ".kernel", pickle.dumps((symbol, library.serialize_using_object_code())))
             compiled[name] = time.perf_counter() - start
         address = library.get_pointer_to_function(symbol)
         _libraries[name] = (library, address)

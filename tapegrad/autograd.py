@@ -1,9 +1,9 @@
 """Differentiation: ``backward``, ``grad``, hooks.
 
-Two consumers of the same derivative rules live here and in the engine.  A plain backward pass is the
-engine's reverse loop over the tape (`engine.driver.run_backward`).  With ``create_graph=True`` the rules
-are called on tensors instead, so that the backward pass is recorded and can be differentiated again
-(`_record_backward`).
+The same derivative rules have two consumers.  A plain backward pass is the engine's reverse loop over
+the tape (`engine.driver.run_backward`).  With ``create_graph=True``, while a function is recorded for
+replay, and where users' own derivatives are met, the pass itself is recorded (`sweeps.Reverse`), so that
+it can be differentiated again.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Sequence
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 
+from tapegrad.function import Function
 from tapegrad.grad_mode import (
     detect_anomaly,
     enable_grad,
@@ -23,14 +23,13 @@ from tapegrad.grad_mode import (
     no_grad,
     set_grad_enabled,
 )
-from tapegrad.ops.record import as_operand, cast, user_location
-from tapegrad.ops.table import Kind, Row, ns
+from tapegrad.ops.record import as_operand, cast
 from tapegrad.ops.table import rows as table_rows
-from tapegrad.spec import table as spec_table
-from tapegrad.tape import CUT, FREED, GRAD, OP, OP_MASK, SIG, SPEC, STATE, Tape, X, Z, current
-from tapegrad.tensor import LEAF, NONLEAF, Tensor, tensor_from_array
+from tapegrad.tape import CUT, GRAD, OP, OP_MASK, STATE, Tape, X, current
+from tapegrad.tensor import Tensor, tensor_from_array
 
 __all__ = [
+    "Function",
     "GradFn",
     "HookHandle",
     "Variable",
@@ -99,13 +98,9 @@ def backward(
     tape = _tape_of(roots)
     retain = create_graph if retain_graph is None else retain_graph
     with _on_tape(tape):
-        if create_graph:
-            recorded = _record_backward(tape, list(zip(roots, seeds)), targets)
-            delivered = [(t, g) for t, g in recorded if t.is_leaf or t.retains_grad or targets]
-            for t, g in delivered:
+        if create_graph or _must_record(tape, roots):
+            for t, g in _record_backward(tape, roots, seeds, targets, create_graph, retain):
                 _accumulate_recorded(t, g)
-            if not retain:
-                _free(tape, roots)
             return
         found = _run(tape, roots, seeds, retain, targets)
     for t, value in found:
@@ -163,11 +158,9 @@ def grad(
     retain = create_graph if retain_graph is None else retain_graph
     results: dict[int, Tensor] = {}
     with _on_tape(tape):
-        if create_graph:
-            for t, c in _record_backward(tape, list(zip(roots, seeds)), targets):
+        if create_graph or _must_record(tape, roots):
+            for t, c in _record_backward(tape, roots, seeds, targets, create_graph, retain):
                 results[id(t)] = results[id(t)] + c if id(t) in results else c
-            if not retain:
-                _free(tape, roots)
         else:
             for t, value in _run(tape, roots, seeds, retain, targets):
                 known = results.get(id(t))
@@ -266,6 +259,14 @@ def _engine() -> Any:
     return driver
 
 
+@functools.cache
+def _sweeps() -> Any:
+    """The recorded sweeps, imported when first needed because they import Numba."""
+    from tapegrad import sweeps
+
+    return sweeps
+
+
 def _run(
     tape: Tape,
     roots: list[Tensor],
@@ -323,159 +324,61 @@ def _accumulate_recorded(t: Tensor, g: Tensor) -> None:
 # --- recording the backward pass ------------------------------------------------------------------
 
 
-@functools.cache
-def _traceable(rule: FunctionType) -> Callable:
-    """A rule with ``f`` bound to tapegrad's own functions."""
-    scope = dict(rule.__globals__)
-    scope["f"] = ns
-    return FunctionType(rule.__code__, scope, rule.__name__, rule.__defaults__, rule.__closure__)
-
-
-def _handle(tape: Tape, slot: int) -> Any:
-    """What a rule sees as operand: a tensor for a slot, a number for a constant."""
-    if slot < 0:
-        return tape.consts[-slot - 1]
-    t = tape.tensor_at(slot)
-    if isinstance(t, Tensor) and t._tape is tape and t._slot == slot:
-        return t
-    t = Tensor()
-    op = int(tape.code[slot, OP])
-    t._tape, t._slot = tape, slot
-    t._spec = spec_table.by_id[int(tape.code[slot, SPEC])]
-    t._rg = 0 if not op & GRAD else NONLEAF if table_rows[op & OP_MASK].rules else LEAF
-    t._value = t._extra = None
-    return t
-
-
-def _sum_to(g: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Un-broadcast a cotangent."""
-    if g.shape == shape:
-        return g
-    lead = g.ndim - len(shape)
-    axes = tuple(range(lead)) + tuple(
-        lead + k for k, n in enumerate(shape) if n == 1 and g.shape[lead + k] != 1
-    )
-    if axes:
-        g = ns.sum(g, axis=axes, keepdims=True)
-    return ns.reshape(g, shape)
-
-
-def _contribution(tape: Tape, row: Row, slot: int, k: int, g: Tensor, raw: int) -> Tensor | None:
-    """The cotangent that instruction ``slot`` sends to operand ``k``, recorded."""
-    operands = [int(tape.code[slot, X + j]) for j in range(row.arity)]
-    spec = spec_table.by_id[int(tape.code[operands[k], SPEC])]
-    if row.kind is Kind.MOVEMENT:
-        from tapegrad.ops.movement import scatter_movement
-
-        static = tape.signatures[int(tape.code[slot, SIG])].static
-        return scatter_movement(g, spec.shape, static["shape"], static["strides"], raw)
-    if row.kind is Kind.STRUCTURED:
-        from tapegrad.engine.templates import call_rule, trace
-
-        signature = tape.signatures[int(tape.code[slot, SIG])]
-        template = trace(signature, k)
-        if template is None:
-            return None
-        _check_saved(tape, slot, operands, template.uses)
-        handles = [_handle(tape, o) for o in operands]
-        out = call_rule(signature, k, g, _handle(tape, slot), handles, raw)
-    else:
-        rule = row.rules[k]
-        if rule is None:
-            return None
-        from tapegrad.engine.kernel_table import rule_uses
-
-        _check_saved(tape, slot, operands, rule_uses(rule))
-        handles = [_handle(tape, o) for o in operands]
-        out = _traceable(rule)(g, _handle(tape, slot), *handles)
-        out = as_operand(out)
-        if row.guarded:
-            out = ns.where(ns.equal(g, 0.0), 0.0, out)
-    out = _sum_to(out, spec.shape)
-    return cast(out, spec.dtype)
-
-
-def _check_saved(tape: Tape, slot: int, operands: list[int], reads: int) -> None:
-    """Refuse to read values that were freed or changed in place (``reads``: see ``layout.USES``)."""
-    from tapegrad.engine.driver import freed_error, mutated_error
-
-    if reads and tape.code[slot, STATE] & FREED:
-        raise freed_error(tape, slot)
-    read = [slot] if reads & 1 else []
-    read += [o for j, o in enumerate(operands) if reads & (2 << j) and o >= 0]
-    for s in read:
-        if s in tape.mutations and slot < tape.mutations[s][0]:
-            raise mutated_error(tape, slot, s)
-
-
 def _record_backward(
-    tape: Tape, roots: list[tuple[Tensor, Tensor | None]], targets: list[Tensor] | None
+    tape: Tape,
+    roots: list[Tensor],
+    seeds: list[Tensor | None],
+    targets: list[Tensor] | None,
+    create_graph: bool,
+    retain: bool,
 ) -> list[tuple[Tensor, Tensor]]:
-    """Run the rules on tensors, from the youngest instruction down."""
-    place = user_location(1)
-    slots = [t._slot if t._tape is tape else tape.bind(t) for t, _ in roots]
-    wanted = {t._slot if t._tape is tape else tape.bind(t) for t in targets or ()}
-    n = tape.seal()
-    code = tape.code
-    depends = set(wanted)
-    if targets is not None:
-        for i in range(n):
-            if code[i, OP] & GRAD and not code[i, STATE] & CUT:
-                row = table_rows[int(code[i, OP]) & OP_MASK]
-                if row.rules and any(int(code[i, X + k]) in depends for k in range(row.arity)):
-                    depends.add(i)
-    cotangents: dict[int, Tensor] = {}
-    out: list[tuple[Tensor, Tensor]] = []
+    """Record the reverse sweep; return the tensors that get a gradient, youngest first."""
+    slot_of = _sweeps().slot_of
+    slots = [slot_of(tape, t) for t in roots]
+    wanted = None if targets is None else {slot_of(tape, t) for t in targets}
     tape.locked += 1
-    start = len(tape.places)
     try:
-        with set_grad_enabled(True):
-            for slot, (t, s) in zip(slots, roots):
-                s = s if s is not None else tensor_from_array(np.ones(t.shape, t.dtype))
-                cotangents[slot] = cotangents[slot] + s if slot in cotangents else s
-            for i in range(max(slots), -1, -1):
-                g = cotangents.pop(i, None)
-                if g is None:
+        with set_grad_enabled(create_graph):
+            ones = [
+                tensor_from_array(np.ones(t.shape, t.dtype)) if s is None else s for t, s in zip(roots, seeds)
+            ]
+            sweep = _sweeps().Reverse(tape, list(zip(slots, ones)), wanted, create_graph)
+            for slot in tape.hooked:
+                t = tape.tensor_at(slot)
+                if isinstance(t, Tensor) and t._extra is not None and t._extra.hooks and t._slot == slot:
+                    sweep.watch(slot, t)
+            sweep.finish()
+            out = []
+            for slot, g_slot in sweep.found(wanted):
+                owner = _owner(tape, slot)
+                if owner is None:
                     continue
-                op = int(tape.code[i, OP])
-                row = table_rows[op & OP_MASK]
-                owner = _owner(tape, i)
-                if owner is not None:
-                    if owner._extra is not None and owner._extra.hooks:
-                        from tapegrad.engine.driver import call_hooks
-
-                        g = call_hooks(owner, g)
-                    if i in wanted or (targets is None and (owner.is_leaf or owner.retains_grad)):
-                        out.append((owner, g))
-                if not (op & GRAD and row.rules):
-                    continue
-                if tape.code[i, STATE] & CUT:
-                    from tapegrad.engine.driver import freed_error
-
-                    raise freed_error(tape, i)
-                raw = int(tape.code[i, Z]) if row.arity < 3 else 0
-                for k in range(row.arity):
-                    o = int(tape.code[i, X + k])
-                    if o < 0 or not tape.code[o, OP] & GRAD or (targets is not None and o not in depends):
-                        continue
-                    c = _contribution(tape, row, i, k, g, raw)
-                    if c is not None:
-                        cotangents[o] = cotangents[o] + c if o in cotangents else c
+                g = sweep.result(g_slot)
+                sweep.given.add(g_slot)
+                if owner.is_leaf and owner._extra is not None and owner._extra.hooks:
+                    g = _engine().call_hooks(owner, g)
+                out.append((owner, g))
+            if not create_graph and not tape.recording:
+                for _, g in out:
+                    g._realize()
+            if not retain:
+                sweep.free()
     finally:
         tape.locked -= 1
-        tape.relocate(start, place)
     return out
 
 
-def _free(tape: Tape, roots: list[Tensor]) -> None:
-    """Mark what the roots depend on as freed (``create_graph=True, retain_graph=False``)."""
-    reach = {t._slot for t in roots if t._tape is tape}
-    for i in range(max(reach, default=-1), -1, -1):
-        if i in reach and tape.code[i, OP] & GRAD and not tape.code[i, STATE] & CUT:
-            row = table_rows[int(tape.code[i, OP]) & OP_MASK]
-            if row.rules:
-                tape.code[i, STATE] |= FREED
-                reach.update(int(tape.code[i, X + k]) for k in range(row.arity))
+def _must_record(tape: Tape, roots: list[Tensor]) -> bool:
+    """Whether the engine's own reverse loop cannot run this backward pass.
+
+    Its numbers would be frozen into a recording, and it cannot call users' own derivatives.
+    """
+    if tape.recording:
+        return True
+    if not tape.functions:
+        return False
+    sweeps = _sweeps()
+    return sweeps.reaches(tape, [sweeps.slot_of(tape, t) for t in roots], tape.functions)
 
 
 # --- small things ---------------------------------------------------------------------------------
@@ -506,10 +409,14 @@ class GradFn:
         tape.seal()
         self._tape, self._slot = tape, t._slot
         self._row = table_rows[int(tape.code[t._slot, OP]) & OP_MASK]
+        node = tape.functions.get(t._slot)
+        # A user's operation has its module in its name, and the dimensions it is for.
+        name = self._row.name.split("[")[0].split(".")[-1].removeprefix("custom:")
+        self._name = node.name if node else "".join(p.capitalize() for p in name.split("_")) + "Backward"
 
     def name(self) -> str:
         """For example ``MultiplyBackward``."""
-        return "".join(p.capitalize() for p in self._row.name.split("_")) + "Backward"
+        return self._name
 
     @property
     def next_functions(self) -> tuple:
@@ -520,7 +427,7 @@ class GradFn:
             if self._tape.code[self._slot, STATE] & CUT:
                 break
             if o >= 0 and self._tape.code[o, OP] & GRAD:
-                h = _handle(self._tape, o)
+                h = _sweeps().handle(self._tape, o)
                 out.append((h.grad_fn, 0))
         return tuple(out)
 

@@ -29,6 +29,8 @@ EDGE = 3  # elements shown at each end of an excerpted axis
 def format_tensor(t: Tensor) -> str:
     """Return the text of a tensor.
 
+    Inside a function that is being recorded for replay this shows the value without guarding it.
+
     Examples
     --------
     >>> import tapegrad as tg
@@ -38,7 +40,7 @@ def format_tensor(t: Tensor) -> str:
     >>> tg.tensor([1, 2], dtype=tg.int32)
     tensor([1, 2], dtype=int32)
     """
-    array = t._realize()
+    array = t._peek()
     prefix = "tensor("
     notes = []
     if array.size == 0:

@@ -9,6 +9,7 @@ their way from the base.  So a derivative can never read an overwritten value.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.spec import FLOAT64, Spec, intern_spec
-from tapegrad.tape import GRAD, Tape, current
+from tapegrad.tape import GRAD, Ghost, Tape, current
+from tapegrad.trace import INTEGER, TRUTH, VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +26,18 @@ if TYPE_CHECKING:
 __all__ = ["Tensor", "new_result", "tensor", "tensor_from_array"]
 
 LEAF, NONLEAF = 1, 2  # values of Tensor._rg; 0: does not require grad
+
+# How many functions are being recorded for replay, in all threads: while there is one, looking at a value
+# has to ask whose recording it belongs to.  A global, because a look at an ordinary tensor takes 60 ns.
+_recordings = 0
+_counting = threading.Lock()
+
+
+def count_recordings(step: int) -> None:
+    """Note that a recording for replay begins (1) or ends (-1)."""
+    global _recordings
+    with _counting:
+        _recordings += step
 
 
 class Extra:
@@ -171,13 +185,21 @@ class Tensor:
 
     def _become_leaf(self) -> None:
         # Operations recorded so far must not see the change: give later ones a slot of their own.
-        self._unbind()
+        self._unbind(True)
         self._rg = LEAF
 
-    def _unbind(self) -> None:
+    def _unbind(self, as_leaf: bool = False) -> None:
         """Leave the tape; the value stays."""
+        tape = self._tape
+        if tape is not None and tape.recording and tape is current.tape:
+            new = _record_detach(self, as_leaf)  # the value is not known: move to a row of its own
+            tape.tensors[self._slot] = Ghost(self._spec)
+            self._slot = new._slot
+            tape.tensors[self._slot] = self
+            return
+        _before_change(self, "requires_grad")
         if self._tape is not None:
-            self._realize()
+            self._compute()
             self._tape._forget(self)
             self._tape = None  # the stale slot stays: another thread may be about to read it
 
@@ -203,6 +225,7 @@ class Tensor:
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
+        _before_change(self, "grad")
         if value is not None:
             if not isinstance(value, Tensor):
                 raise TypeError(f"grad must be a Tensor or None, not {type(value).__name__}")
@@ -310,8 +333,27 @@ class Tensor:
 
     # --- values -----------------------------------------------------------------------------------
 
-    def _realize(self) -> np.ndarray:
-        """Compute the value if need be; return it, writable (internal)."""
+    def _realize(self, kind: int = VALUE) -> np.ndarray:
+        """Look at the value: compute it if need be; return it, writable (internal).
+
+        While a function is recorded for replay, the look becomes a guard of ``kind``.
+        """
+        if _recordings:
+            tape = self._tape
+            if current.tape.recording:
+                return current.tape.look(self, kind)
+            if tape is not None and tape.recording:
+                tape.require_owner(self)
+                return tape.look(self, kind)
+        return self._compute()
+
+    def _peek(self) -> np.ndarray:
+        """The value, for showing it: no guard."""
+        tape = current.tape if current.tape.recording else self._tape
+        return tape.peek(self) if tape is not None and tape.recording else self._compute()
+
+    def _compute(self) -> np.ndarray:
+        """The value of a tensor that is on an ordinary tape, or on none."""
         value = self._value
         if value is None:
             tape = self._tape
@@ -357,7 +399,13 @@ class Tensor:
         if self._spec.size != 1:
             raise RuntimeError(f"a Tensor with {self._spec.size} elements cannot be converted to Scalar")
         value = self._value
-        return (value if value is not None else self._realize()).item()
+        return (self._realize() if value is None or _recordings else value).item()
+
+    def _item(self, kind: int) -> Any:
+        if self._spec.size != 1:
+            raise RuntimeError(f"a Tensor with {self._spec.size} elements cannot be converted to Scalar")
+        value = self._value
+        return (self._realize(kind) if value is None or _recordings else value).item()
 
     def tolist(self) -> Any:
         """The value as nested Python lists."""
@@ -367,12 +415,12 @@ class Tensor:
         return float(self.item())
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._item(INTEGER))
 
     def __index__(self) -> int:
         if self._spec.kind not in "iu" or self._spec.ndim:
             raise TypeError("only integer scalar tensors can be converted to an index")
-        return int(self.item())
+        return int(self._item(INTEGER))
 
     def __complex__(self) -> complex:
         return complex(self.item())
@@ -380,7 +428,8 @@ class Tensor:
     def __bool__(self) -> bool:
         if self._spec.size != 1:
             raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
-        return bool(self.item())
+        value = self._value
+        return bool((self._realize(TRUTH) if value is None or _recordings else value).item())
 
     def __repr__(self) -> str:
         from tapegrad.printing import format_tensor
@@ -388,7 +437,7 @@ class Tensor:
         return format_tensor(self)
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec and self._spec.ndim == 0 else repr(self)
+        return format(self._peek().item(), spec) if spec and self._spec.ndim == 0 else repr(self)
 
     def __reduce__(self) -> tuple:
         if self._rg == NONLEAF:
@@ -460,6 +509,7 @@ class Tensor:
 
     def _set_value(self, value: np.ndarray) -> None:
         """Hold another value from now on; what has been recorded keeps the old one."""
+        _before_change(self, "its value")
         if self._tape is not None:
             self._tape._forget(self)
             self._tape = None
@@ -469,6 +519,7 @@ class Tensor:
 
     def _replace(self, new: Tensor, name: str) -> None:
         tape = current.tape
+        _before_change(self, name)
         if self._tape is not None and self._tape is not tape and self._value is None:
             self._tape.require_owner(self)
         leaf = self._rg == LEAF
@@ -560,6 +611,11 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     >>> tg.tensor([2.0, 3.0], requires_grad=True)
     tensor([2., 3.], requires_grad=True)
     """
+    if _recordings and current.tape.recording:
+        found = _recorded(data)
+        if found is not None:
+            found = _detached(found if dtype is None else found.astype(np.dtype(dtype)))
+            return found.requires_grad_() if requires_grad else found
     if isinstance(data, Tensor):
         array = np.array(data._realize())
     else:
@@ -576,6 +632,15 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     return t.requires_grad_() if requires_grad else t
 
 
+def _recorded(data: Any) -> Tensor | None:
+    """Data whose values may differ at a replay, as an operand; ``None`` for mere numbers."""
+    from tapegrad.ops.record import _holds_tensor, as_operand
+
+    if isinstance(data, (Tensor, np.ndarray)) or (isinstance(data, (list, tuple)) and _holds_tensor(data)):
+        return as_operand(data, "tensor")
+    return None
+
+
 def _strip(data: Any) -> Any:
     """Replace tensors inside nested sequences by their values."""
     if isinstance(data, Tensor):
@@ -590,6 +655,14 @@ def _strip(data: Any) -> Any:
 _DETACH = ("detach",)
 
 
+def _before_change(t: Tensor, what: str) -> None:
+    """Tell a recording for replay that a tensor from outside is about to be changed."""
+    if _recordings:
+        tape = current.tape
+        if tape.recording and t._tape is not tape:
+            tape.touch(t, what)
+
+
 def _record_detach(x: Tensor, as_leaf: bool) -> Tensor:
     """A slot with ``x``'s value and no history; with ``as_leaf`` one that collects a gradient."""
     from tapegrad.ops.table import ROWS
@@ -601,7 +674,7 @@ def _record_detach(x: Tensor, as_leaf: bool) -> Tensor:
 
 
 def _detached(x: Tensor) -> Tensor:
-    if x._value is not None:
+    if x._value is not None and not (_recordings and current.tape.recording):
         return tensor_from_array(x._value)
     return _record_detach(x, False)
 
@@ -645,6 +718,7 @@ def _refresh_views(base: Tensor) -> None:
 
 def _repoint(v: Tensor, shown: Tensor) -> None:
     tape = current.tape
+    _before_change(v, "view")
     if v._tape is tape:
         tape.mutated(v._slot, shown._slot, "view", v)
     v._tape, v._slot, v._value = shown._tape, shown._slot, shown._value

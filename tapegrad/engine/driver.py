@@ -254,6 +254,7 @@ class KernelError(Exception):
 
 def _recover(tape: Tape, r: Runner, n: int, error: KernelError) -> Exception:
     """Take a failed instruction and what depends on it off the tape; return the user's error."""
+    failure = _user_error(tape, error, n) if error.status >= L.USER_STATUS else None
     forget_values(r.frame, 0, n, True)
     description = _describe(tape, error.slot)
     row = _row(tape, error.slot)
@@ -267,9 +268,23 @@ def _recover(tape: Tape, r: Runner, n: int, error: KernelError) -> Exception:
         if isinstance(t, Tensor):
             tape.tensors[i] = Ghost(t._spec)
             t._tape, t._slot = None, -1
+    if failure is not None:
+        return failure
     if error.status < 0:
         return RuntimeError(f"internal error {error.status} while running {description}")
     return IndexError(f"{row.name}: index out of bounds ({description})")
+
+
+def _user_error(tape: Tape, error: KernelError, n: int) -> Exception:
+    """The error that a user's own operation ended with (while its operands are in memory)."""
+    from tapegrad.engine.user_kernels import user_error
+
+    # A region reports its first instruction; the status says which row failed.
+    for i in range(error.slot, n):
+        if int(tape.code[i, L.OP]) & OP_MASK == error.status & OP_MASK:
+            error.slot = i
+            break
+    return user_error(error.status, tape.source(error.slot))
 
 
 def _finish(

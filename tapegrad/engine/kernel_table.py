@@ -129,12 +129,15 @@ def _bits(dtype: np.dtype) -> Any:
 
 def rule_uses(rule: Callable) -> int:
     """Which of ``out, x, y, z`` an elementwise rule reads."""
+    known = getattr(rule, "reads", None)
+    if known is not None:
+        return known
     bits = {"out": L.USES_OUT, "x": L.USES_X, "y": L.USES_Y, "z": L.USES_Z}
     names = rule.__code__.co_varnames[1 : rule.__code__.co_argcount]
     order = dict(zip(names, ("out", "x", "y", "z")))
     used = 0
     for instruction in dis.get_instructions(rule):
-        if instruction.opname.startswith("LOAD_FAST") or instruction.opname == "LOAD_DEREF":
+        if "LOAD_FAST" in instruction.opname or instruction.opname in ("LOAD_DEREF", "LOAD_CLOSURE"):
             loaded = instruction.argval
             for name in loaded if isinstance(loaded, tuple) else (loaded,):
                 used |= bits.get(order.get(name, ""), 0)
@@ -145,26 +148,24 @@ class Library:
     """Kernel addresses and row facts as flat arrays."""
 
     def __init__(self) -> None:
-        self.kernels = np.zeros((0, len(DTYPES), WHICH), np.int64)
-        self.info = np.zeros((0, L.INFO_COLUMNS), np.int64)
+        # Room for all rows there can be (untouched memory costs nothing): rows that are registered later
+        # must not move what running threads hold addresses of.
+        self.kernels = np.zeros((L.OP_MASK + 1, len(DTYPES), WHICH), np.int64)
+        self.info = np.zeros((L.OP_MASK + 1, L.INFO_COLUMNS), np.int64)
+        self.known = 0
         self.refresh()
 
     def refresh(self) -> None:
         """Take in rows that were registered since."""
-        known = len(self.info)
-        if known == len(rows):
-            return
-        kernels = np.zeros((len(rows), len(DTYPES), WHICH), np.int64)
-        info = np.zeros((len(rows), L.INFO_COLUMNS), np.int64)
-        kernels[:known], info[:known] = self.kernels, self.info
-        for row in rows[known:]:
-            line = info[row.op]
+        n = len(rows)
+        for row in rows[self.known : n] if self.known < n else ():
+            line = self.info[row.op]
             line[L.KIND], line[L.ARITY], line[L.TYPED_BY] = row.kind, row.arity, row.typed_by
             line[L.SINK], line[L.RULES] = row.sink, bool(row.rules)
             for k, rule in enumerate(row.rules):
                 if row.kind is Kind.ELEMENTWISE:
                     line[L.USES + k] = -1 if rule is None else rule_uses(rule)
-        self.kernels, self.info = kernels, info
+        self.known = n
 
     def address(self, op: int, dtype: int, which: int, result: int) -> int:
         """The address of one kernel, compiling or loading it if need be.
@@ -178,6 +179,8 @@ class Library:
         return found
 
     def _build(self, row: Row, dtype: np.dtype, which: int, result: np.dtype) -> int:
+        if row.user is not None:
+            return row.user.build(row, dtype, which, result)
         if row.kind is Kind.MOVEMENT:
             if which == FORWARD:
                 return self._structured("movement", move.gather, _bits(dtype), _bits(dtype), False)
@@ -225,7 +228,7 @@ class Library:
         for row in rows:
             for name in dtypes:
                 dtype = np.dtype(name)
-                if row.kind is Kind.INPUT or (row.dtype_rule == "bits" and dtype.kind == "f"):
+                if row.kind is Kind.INPUT or row.user is not None or (row.dtype_rule == "bits" and dtype.kind == "f"):
                     continue
                 if row.kind is Kind.STRUCTURED and dtype.kind != "f" and row.result is None:
                     continue  # sums of small integers are wider than their operands

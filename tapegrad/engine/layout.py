@@ -57,6 +57,7 @@ GROUP_COLUMNS = 8
 TOTALS = 16
 
 # Status codes.
+USER_STATUS = 1 << 20  # kernels of a user's own operations: from here on, plus the row's number
 OK, FREED_ERROR, MUTATED_ERROR, LOST_ERROR, TEMPLATE_ERROR, WIDEN_ERROR = range(6)
 
 # The frame: addresses of all the arrays of a run, so that jitted functions take one argument.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from bisect import bisect_left
+from sys import getrefcount
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,9 @@ __all__ = ["maybe_reclaim", "reclaim"]
 
 EVERY_ROWS = 256  # plus a multiple of what is live, so that the work is amortised
 EVERY_BYTES = 64 << 20
+NO_EDGES = np.zeros((0, 2), np.int64)
+# What the count is for an object that only a list refers to, on this Python.
+UNHELD = max(map(getrefcount, [object(), object()]))
 
 
 def maybe_reclaim(tape: Tape) -> None:
@@ -41,12 +45,18 @@ def reclaim(tape: Tape) -> None:
         if type(t) is Tensor:
             live[i] = NEEDS_VALUE
             holders.append((i, t))
-    m = mark(n, tape.code, library.info, live)
+    t = held = None
+    edges = _function_edges(tape, live)
+    m = mark(n, tape.code, library.info, live, edges)
     code = np.zeros((max(256, 2 * m), tape.code.shape[1]), np.int64)
     new = np.full(n, -1, np.int64)
     consts = np.empty(max(1, 3 * m))
     used = np.zeros(len(tape.signatures) + 1, np.uint8)
     n_consts = renumber(n, tape.code, library.info, live, new, code, tape.const_pool, consts, used)
+    for i, t in holders:
+        if not live[i]:
+            t._tape = None  # only nodes held it that go now
+    holders = [(i, t) for i, t in holders if live[i]]
     kept = np.flatnonzero(live).tolist()
     number = dict(zip(kept, range(m)))
 
@@ -76,6 +86,7 @@ def reclaim(tape: Tape) -> None:
     tape.leaves = {number[i]: r for i, r in tape.leaves.items() if live[i] and r() is not None}
     tape.bindings = {key: number[i] for key, i in tape.bindings.items() if live[i]}
     tape.hooked = {number[i] for i in tape.hooked if live[i]}
+    _renumber_functions(tape, live, number)
     _reclaim_chunks(tape, m)
     _reclaim_signatures(tape, used, m)
     tape.generation += 1
@@ -86,6 +97,42 @@ def reclaim(tape: Tape) -> None:
     tape.reclaim_at = EVERY_ROWS + 4 * m
     tape.reclaim_bytes = EVERY_BYTES + live_bytes
     tape.limit = m + tape.seal_every
+
+
+def _function_edges(tape: Tape, live: np.ndarray) -> np.ndarray:
+    """What results of users' functions depend on besides their operands, youngest first: (from, to) pairs.
+
+    A tensor that only nodes hold is no reason for its slot to live: a chain of functions that nobody
+    can reach any more goes all at once.
+    """
+    if not tape.functions:
+        return NO_EDGES
+    pairs = []
+    below: dict[int, int] = {}  # a node's older results stay as long as its younger ones
+    held: dict[int, int] = {}  # by slot, how many nodes hold its tensor
+    for slot, node in sorted(tape.functions.items()):
+        if id(node) in below:
+            pairs.append((slot, below[id(node)]))
+        else:
+            pairs += [(slot, s) for s in node.edges() if 0 <= s < slot]
+            for s in node.holds(tape, slot):
+                held[s] = held.get(s, 0) + 1
+        below[id(node)] = slot
+    slots = list(held)
+    counts = list(map(getrefcount, [tape.tensor_at(s) for s in slots]))
+    for s, count in zip(slots, counts):
+        if count == UNHELD + held[s] + 1:  # the list of holders
+            live[s] = 0
+    return np.array(sorted(pairs, reverse=True) or NO_EDGES, np.int64).reshape(-1, 2)
+
+
+def _renumber_functions(tape: Tape, live: np.ndarray, number: dict[int, int]) -> None:
+    if not tape.functions:
+        return
+    nodes = {id(node): node for node in tape.functions.values()}
+    tape.functions = {number[i]: node for i, node in tape.functions.items() if live[i]}
+    for node in nodes.values():
+        node.renumber(number)
 
 
 def _reclaim_chunks(tape: Tape, m: int) -> None:

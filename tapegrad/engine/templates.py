@@ -70,6 +70,8 @@ class Template:
                 for k in range(row.arity):
                     if self.code[i, L.X + k] >= 0:
                         used[self.code[i, L.X + k]] = True
+            else:  # rules that differentiate leave rows behind that nothing reads: they are skipped
+                self.code[i, L.OP] = INPUT.op
         bits = (L.USES_OUT, L.USES_X, L.USES_Y, L.USES_Z)
         self.uses = sum(bit for k, bit in enumerate(bits) if used[1 + k])
         sizes = [spec_table.by_id[s].nbytes for s in self.code[TEMPLATE_INPUTS:, L.SPEC]]

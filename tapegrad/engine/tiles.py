@@ -251,7 +251,7 @@ def _set_up_reverse(code, slots, specs, info, kernels, consts, members, start, s
 
 @jit
 def _run_tiles(code, slots, specs, region_spec, base, c):
-    """Run both programs, tile by tile."""
+    """Run both programs, tile by tile; returns a user's kernel's status, 0 for success."""
     scratch = at(base)
     loads = at(base + 8 * S_LOADS)
     stores = at(base + 8 * S_STORES)
@@ -293,7 +293,9 @@ def _run_tiles(code, slots, specs, region_spec, base, c):
             y = scratch[r] + t * scratch[r + 1]
             r = 2 * forward[step + R_Z]
             z = scratch[r] + t * scratch[r + 1]
-            invoke(fn, (n, out, x, y, z))
+            status = invoke(fn, (n, out, x, y, z))
+            if status:
+                return status
         for q in range(c[N_ZEROS]):
             r = 2 * zeros[2 * q]
             fill_bytes(scratch[r] + t * scratch[r + 1], 0, n * zeros[2 * q + 1])
@@ -315,7 +317,9 @@ def _run_tiles(code, slots, specs, region_spec, base, c):
             y = scratch[r] + t * scratch[r + 1]
             r = 2 * backward[step + R_Z]
             z = scratch[r] + t * scratch[r + 1]
-            invoke(fn, (n, gx, g, out, x, y, z))
+            status = invoke(fn, (n, gx, g, out, x, y, z))
+            if status:
+                return status
         for q in range(c[N_STORES]):
             o = stores[2 * q + 1]
             spec = code[8 * o + SPEC]
@@ -331,6 +335,7 @@ def _run_tiles(code, slots, specs, region_spec, base, c):
             s = 2 * forward[8 * p + R_OUT]
             dtype = specs[32 * code[8 * i + SPEC] + DTYPE]
             fill_constant(slots[16 * i + STORE], 1, dtype, sums[s] + sums[s + 1])
+    return 0
 
 
 def run_region(frame_at, code_at, slots_at, consts_at, members_at, start, stop, region_spec, phase, reverse):
@@ -352,7 +357,8 @@ def run_region(frame_at, code_at, slots_at, consts_at, members_at, start, stop, 
     Returns
     -------
     int
-        0, or a negative number if a value that should be in memory is not (a planning error).
+        0, a user's kernel's status, or a negative number if a value that should be in memory is not (a
+        planning error).
     """
     frame, code, slots, members = at(frame_at), at(code_at), at(slots_at), at(members_at)
     consts = array(consts_at, 0, np.float64)
@@ -372,7 +378,7 @@ def run_region(frame_at, code_at, slots_at, consts_at, members_at, start, stop, 
     if reverse and status == 0:
         status = _set_up_reverse(code, slots, specs, info, kernels, consts, members, start, stop, base, c)
     if status == 0:
-        _run_tiles(code, slots, specs, region_spec, base, c)
+        status = _run_tiles(code, slots, specs, region_spec, base, c)
     # Leave the registers clean, and note what is in memory now.
     for m in range(start, stop):
         i = members[m]

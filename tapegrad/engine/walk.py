@@ -177,16 +177,22 @@ def free_graph(frame_array, n):
 
 
 @jit
-def mark(n, code_array, info_array, live):
+def mark(n, code_array, info_array, live, edges):
     """Extend ``live`` (tensors somebody holds) to all they depend on; returns how many.
 
     A live slot needs its operands' values if it has to be computed again or differentiated.  An
     instruction that was freed and whose rule reads values can only ever raise an error: it is cut off
-    from its operands, so that a loss that is kept does not keep its program.
+    from its operands, so that a loss that is kept does not keep its program.  ``edges`` are further
+    dependencies, (from, to), youngest first: what is needed at ``to`` is the value.
     """
     code, info = words(code_array), words(info_array)
     count = 0
+    e = 0
     for i in range(n - 1, -1, -1):
+        while e < len(edges) and edges[e, 0] >= i:
+            if edges[e, 0] == i and live[i]:
+                live[edges[e, 1]] |= np.uint8(NEEDS_VALUE)
+            e += 1
         if not live[i]:
             continue
         count += 1

@@ -69,8 +69,9 @@ def index_put(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     v = array(y, n * width, T)
     index = array(z, n, int64)
     o = array(out, blocks * width, T)
-    for i in range(blocks * width):
-        o[i] = a[i]
+    if out != x:
+        for i in range(blocks * width):
+            o[i] = a[i]
     for i in range(n):
         k = index[i]
         if k < 0 or k >= blocks:
@@ -87,8 +88,9 @@ def index_clear(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     a = array(x, blocks * width, T)
     index = array(y, n, int64)
     o = array(out, blocks * width, T)
-    for i in range(blocks * width):
-        o[i] = a[i]
+    if out != x:
+        for i in range(blocks * width):
+            o[i] = a[i]
     for i in range(n):
         k = index[i]
         if k < 0 or k >= blocks:

@@ -10,8 +10,10 @@ from __future__ import annotations
 from tapegrad.kernels.memory import T, array, int64
 
 __all__ = [
+    "add_strided",
     "clear_strided",
     "concat",
+    "copy",
     "gather",
     "scatter_strided",
     "scatter_strided_accumulate",
@@ -53,6 +55,15 @@ def place(d, ndim, k, i):  # type: ignore[no-untyped-def]
         i //= n
         k -= 1
     return at
+
+
+def copy(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
+    """``out[i] = x[i]``."""
+    n = array(p, 1, int64)[0]
+    a, o = array(x, n, T), array(out, n, T)
+    for i in range(n):
+        o[i] = a[i]
+    return 0
 
 
 def gather(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
@@ -179,6 +190,18 @@ def scatter_strided(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     return scatter_strided_accumulate(out, x, y, z, p, q)
 
 
+def add_strided(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
+    """A copy of ``x`` with ``out[q + sum(i * strides)] += y[i]``."""
+    d = array(p, 34, int64)
+    size = d[1 + 2 * d[0]]
+    a = array(x, size, T)
+    o = array(out, size, T)
+    if out != x:
+        for i in range(size):
+            o[i] = a[i]
+    return scatter_strided_accumulate(out, y, 0, 0, p, q)
+
+
 def set_strided(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     """A copy of ``x`` with ``out[q + sum(i * strides)] = y[i]``."""
     d = array(p, 34, int64)
@@ -186,8 +209,9 @@ def set_strided(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     size = d[1 + 2 * ndim]
     a = array(x, size, T)
     o = array(out, size, T)
-    for i in range(size):
-        o[i] = a[i]
+    if out != x:
+        for i in range(size):
+            o[i] = a[i]
     total = count(d, ndim)
     if total == 0:
         return 0
@@ -207,8 +231,9 @@ def clear_strided(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     size = d[1 + 2 * ndim]
     a = array(x, size, T)
     o = array(out, size, T)
-    for i in range(size):
-        o[i] = a[i]
+    if out != x:
+        for i in range(size):
+            o[i] = a[i]
     total = count(d, ndim)
     if total == 0:
         return 0

@@ -104,6 +104,10 @@ def where(c, x, y):
     return x if c else y
 
 
+def unless_zero(x, y):
+    return like(0, y) if x == 0 else y
+
+
 def maximum(x, y):
     return x if (x >= y) | (x != x) else y
 

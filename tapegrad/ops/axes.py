@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-__all__ = ["also_named", "as_shape", "axes_tuple", "axis_index", "contiguous", "split_at", "strip_axes"]
+__all__ = [
+    "also_named", "as_shape", "axes_tuple", "axis_index", "behind", "contiguous", "split_at", "strip_axes",
+]  # fmt: skip
 
 Function = TypeVar("Function", bound=Callable)
 
@@ -116,6 +118,11 @@ def split_at(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, int, i
     """``(outer, n, inner)`` of a shape around consecutive axes."""
     first, last = axes[0], axes[-1]
     return size_of(shape[:first]), size_of(shape[first : last + 1]), size_of(shape[last + 1 :])
+
+
+def behind(axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The same axes of an array that has one more in front."""
+    return tuple([k + 1 for k in axes])
 
 
 def strip_axes(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:

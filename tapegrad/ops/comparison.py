@@ -114,6 +114,14 @@ elementwise(
     doc="The same value without history.",
 )
 elementwise(
+    "function_result",
+    f.identity,
+    rules=(lambda g, out, x: g,),
+    reference=np.positive,
+    public=False,
+    doc="A result of a user's `Function`; `tape.functions` says what its derivative belongs to.",
+)
+elementwise(
     "replace_value",
     f.second,
     rules=(lambda g, out, x, y: g, None),

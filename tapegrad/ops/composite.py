@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from tapegrad.kernels import normalise as kernels
-from tapegrad.ops.axes import axes_tuple, axis_index, size_of, split_at, strip_axes
+from tapegrad.ops.axes import axes_tuple, axis_index, behind, size_of, split_at, strip_axes
 from tapegrad.ops.movement import reshaped
 from tapegrad.ops.record import as_operand, cast, composite, record
 from tapegrad.ops.reduce import SUM, keep_axes, reduce_axes, torch_names
-from tapegrad.ops.table import Out, Sample, ns, public, structured
+from tapegrad.ops.table import ROWS, Out, Sample, ns, public, structured
 from tapegrad.spec import FLOAT64, Spec
 from tapegrad.tensor import Tensor
 
@@ -50,6 +50,20 @@ def _norm_rule(g: Tensor, out: Tensor, x: Tensor, axes: tuple[int, ...], keepdim
     return ns.where(zero, 0.0, keep_axes(g, x, axes) * (x / ns.where(zero, 1.0, n)))
 
 
+def _reduced_batch(name: str) -> Any:
+    def batch(n: int, batched: Any, x: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
+        return record(ROWS[name], (x,), {"axes": behind(axes), "keepdims": keepdims})
+
+    return batch
+
+
+def _along_batch(name: str) -> Any:
+    def batch(n: int, batched: Any, x: Tensor, axis: int) -> Tensor:
+        return record(ROWS[name], (x,), {"axis": axis + 1})
+
+    return batch
+
+
 LOGSUMEXP = structured(
     "logsumexp",
     kernels.logsumexp,
@@ -57,6 +71,7 @@ LOGSUMEXP = structured(
     _reduced,
     rules=(_logsumexp_rule,),
     fastmath=True,
+    batch=_reduced_batch("logsumexp"),
     doc="Logarithm of the sum of exponentials over consecutive axes.",
 )
 NORM2 = structured(
@@ -65,6 +80,7 @@ NORM2 = structured(
     1,
     _reduced,
     rules=(_norm_rule,),
+    batch=_reduced_batch("norm2"),
     doc="Euclidean norm over consecutive axes; its derivative at zero is zero.",
 )
 SOFTMAX = structured(
@@ -73,6 +89,7 @@ SOFTMAX = structured(
     1,
     _along,
     rules=(lambda g, out, x, axis: out * (g - _sum_along(g * out, axis)),),
+    batch=_along_batch("softmax"),
     doc="Exponentials divided by their sum along an axis.",
 )
 LOG_SOFTMAX = structured(
@@ -82,6 +99,7 @@ LOG_SOFTMAX = structured(
     _along,
     rules=(lambda g, out, x, axis: g - ns.exp(out) * _sum_along(g, axis),),
     fastmath=True,
+    batch=_along_batch("log_softmax"),
     doc="Logarithm of the softmax along an axis.",
 )
 

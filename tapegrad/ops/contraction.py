@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -142,12 +143,44 @@ def _matvec_rule_v(g: Tensor, out: Tensor, x: Tensor, y: Tensor, tx: bool) -> Te
     return ns.sum(wide, axis=axes)
 
 
+def _matmul_batch(
+    n: int, batched: Sequence[bool], x: Tensor, y: Tensor, tx: bool, ty: bool, reduce: bool
+) -> Tensor:
+    ndim = [t._spec.ndim - b for t, b in zip((x, y), batched)]
+    inner = (x._spec.shape[batched[0] : -2] if ndim[0] > 2 else y._spec.shape[batched[1] : -2])
+    both = []
+    for t, b, d in zip((x, y), batched, ndim):
+        if d == 2 and not b and not reduce:  # meets every matrix of the other operand
+            both.append(t)
+            continue
+        shape = t._spec.shape
+        if d == 2 and inner:
+            t = reshaped(t, (*shape[:-2], *[1] * len(inner), *shape[-2:]))
+        both.append(broadcasted(t, (n, *inner, *shape[-2:])))
+    out = matrix_product(both[0], both[1], tx, ty)
+    return ns.sum(out, axis=tuple(range(1, 1 + len(inner)))) if reduce else out
+
+
+def _matvec_batch(n: int, batched: Sequence[bool], x: Tensor, v: Tensor, tx: bool) -> Tensor:
+    if not batched[1]:
+        return _mv(x, v, tx)
+    inner = x._spec.shape[batched[0] : -2]
+    if not batched[0] and not inner:
+        return matrix_product(v, x, False, not tx)
+    column = reshaped(v, (n, *[1] * len(inner), v._spec.shape[1], 1))
+    column = broadcasted(column, (n, *inner, v._spec.shape[1], 1))
+    out = matrix_product(broadcasted(x, (n, *inner, *x._spec.shape[-2:])), column, tx)
+    return reshaped(out, out._spec.shape[:-1])
+
+
 MATMUL = structured(
     "matmul",
     blas.matmul,
     2,
     _matmul_shape,
     rules=(_matmul_rule_x, _matmul_rule_y),
+    linear=(0, 1),
+    batch=_matmul_batch,
     doc="Matrix products of the last two axes, operands optionally transposed.",
 )
 MATVEC = structured(
@@ -156,6 +189,8 @@ MATVEC = structured(
     2,
     _matvec_shape,
     rules=(_matvec_rule_x, _matvec_rule_v),
+    linear=(0, 1),
+    batch=_matvec_batch,
     doc="Matrices, optionally transposed, times one vector.",
 )
 

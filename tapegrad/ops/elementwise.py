@@ -52,7 +52,7 @@ elementwise(
 elementwise(
     "divide",
     f.divide,
-    rules=(lambda g, out, x, y: g / y, lambda g, out, x, y: -g * (out / y)),
+    rules=(lambda g, out, x, y: g / y, lambda g, out, x, y: -(g / y) * out),
     domain=(REAL, NONZERO),
     reference=np.true_divide,
     dtype="float",
@@ -303,6 +303,15 @@ WHERE = elementwise(
     typed_by=1,
     public=False,
     doc="`y` where `x` is true, else `z`.",
+)
+UNLESS_ZERO = elementwise(
+    "unless_zero",
+    f.unless_zero,
+    rules=(lambda g, out, x, y: f.zeros_like(g), lambda g, out, x, y: f.where(x == 0.0, 0.0, g)),
+    domain=(NONZERO, REAL),
+    reference=lambda x, y: np.where(np.equal(x, 0), 0.0, y),
+    public=False,
+    doc="`y`, but 0 where `x` is 0: a cotangent of zero contributes zero whatever the derivative is.",
 )
 CLIP = elementwise(
     "clip",

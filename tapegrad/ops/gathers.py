@@ -6,15 +6,18 @@ bounds; what is known when recording is checked there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from tapegrad.kernels import gather as kernels
 from tapegrad.ops.axes import size_of, split_at
-from tapegrad.ops.movement import narrow, reshaped
+from tapegrad.ops.movement import all_batched, every_lane, narrow, reshaped
 from tapegrad.ops.record import record
-from tapegrad.ops.table import Out, Row, ns, structured
+from tapegrad.ops.table import ROWS, Out, Row, ns, structured
 from tapegrad.spec import INT64, Spec
-from tapegrad.tensor import Tensor
+from tapegrad.tensor import Tensor, tensor_from_array
 
 __all__ = ["gather", "gather_along", "index_put", "scatter_along", "wrap_index"]
 
@@ -97,6 +100,69 @@ def _put_rule(g: Tensor, out: Any, x: Tensor, y: Tensor, z: Tensor, width: int, 
     return ns.where(ns.not_equal(wide, 0), taken, 0.0)
 
 
+def _lane_numbers(n: int, batched: bool, idx: Tensor, blocks: int) -> Tensor:
+    """Numbers of blocks in each element of a batch as numbers in the whole batch."""
+    first = np.arange(n, dtype=np.int64).reshape((n,) + (1,) * (idx._spec.ndim - batched)) * blocks
+    return ns.add(idx, tensor_from_array(first))
+
+
+def _gather_batch(
+    n: int, batched: Sequence[bool], x: Tensor, idx: Tensor, width: int, shape: tuple[int, ...]
+) -> Tensor | None:
+    if not width:
+        return None
+    if batched[0]:
+        idx = _lane_numbers(n, batched[1], idx, size_of(x._spec.shape[1:]) // width)
+    return gather(x, idx, width, (n, *shape))
+
+
+def _scatter_batch(
+    n: int, batched: Sequence[bool], g: Tensor, idx: Tensor, width: int, shape: tuple[int, ...]
+) -> Tensor | None:
+    if not width:
+        return None
+    numbers = _lane_numbers(n, batched[1], idx, size_of(shape) // width)
+    return scatter_add(g if batched[0] else every_lane(g, n), numbers, width, (n, *shape))
+
+
+def _clear_batch(n: int, batched: Sequence[bool], x: Tensor, idx: Tensor, width: int) -> Tensor | None:
+    if not width:
+        return None
+    x = x if batched[0] else every_lane(x, n)
+    numbers = _lane_numbers(n, batched[1], idx, size_of(x._spec.shape[1:]) // width)
+    return record(INDEX_CLEAR, (x, numbers), {"width": width})
+
+
+def _put_batch(
+    n: int, batched: Sequence[bool], x: Tensor, v: Tensor, idx: Tensor, width: int, unique: bool
+) -> Tensor | None:
+    if not width:
+        return None
+    x, v = all_batched(n, batched, x, v)
+    numbers = _lane_numbers(n, batched[2], idx, size_of(x._spec.shape[1:]) // width)
+    return index_put(x, v, numbers, width, unique)
+
+
+def _last_batch(n: int, batched: Any, idx: Tensor, blocks: int) -> Tensor:
+    count = size_of(idx._spec.shape[1:])
+    marks = record(LAST_WRITES, (_lane_numbers(n, True, idx, blocks),), {"blocks": n * blocks})
+    first = reshaped(narrow(marks, 0, 0, n * count), (n, count))
+    room = reshaped(narrow(marks, 0, n * count, n * blocks), (n, blocks))
+    return ns.concat((first, room), axis=1)
+
+
+def _wrap_batch(lanes: int, batched: Any, idx: Tensor, n: int, stride: int) -> Tensor:
+    return wrap_index(idx, n, stride)
+
+
+def _along_batch(name: str) -> Any:
+    def batch(lanes: int, batched: Sequence[bool], x: Tensor, idx: Tensor, **static: int) -> Tensor:
+        both = all_batched(lanes, batched, x, idx)
+        return record(ROWS[name], both, {**static, "axis": static["axis"] + 1})
+
+    return batch
+
+
 GATHER = structured(
     "gather",
     kernels.gather,
@@ -104,6 +170,8 @@ GATHER = structured(
     _gather_shape,
     rules=(lambda g, out, x, y, width, shape: scatter_add(g, y, width, x._spec.shape), None),
     bits=True,
+    linear=(0,),
+    batch=_gather_batch,
     doc="Blocks of the first operand, by number.",
 )
 SCATTER_ADD = structured(
@@ -112,6 +180,8 @@ SCATTER_ADD = structured(
     2,
     _scatter_shape,
     rules=(lambda g, out, x, y, width, shape: gather(g, y, width, x._spec.shape), None),
+    linear=(0,),
+    batch=_scatter_batch,
     doc="Zeros with blocks added by number: the adjoint of a gather.",
 )
 INDEX_CLEAR: Row = structured(
@@ -121,6 +191,9 @@ INDEX_CLEAR: Row = structured(
     _clear_shape,
     rules=(lambda g, out, x, y, width: record(INDEX_CLEAR, (g, y), {"width": width}), None),
     bits=True,
+    in_place=True,
+    linear=(0,),
+    batch=_clear_batch,
     doc="The first operand with zeros in numbered blocks.",
 )
 INDEX_PUT = structured(
@@ -134,13 +207,25 @@ INDEX_PUT = structured(
         None,
     ),
     bits=True,
+    in_place=True,
+    batch=_put_batch,
     doc="The first operand with numbered blocks replaced by the second.",
 )
 LAST_WRITES = structured(
-    "last_writes", kernels.last_writes, 1, _last_shape, doc="Which of equal indices is the last."
+    "last_writes",
+    kernels.last_writes,
+    1,
+    _last_shape,
+    batch=_last_batch,
+    doc="Which of equal indices is the last.",
 )
 WRAP_INDEX = structured(
-    "wrap_index", kernels.wrap_index, 1, _wrap_shape, doc="Indices along an axis as element offsets."
+    "wrap_index",
+    kernels.wrap_index,
+    1,
+    _wrap_shape,
+    batch=_wrap_batch,
+    doc="Indices along an axis as element offsets.",
 )
 GATHER_ALONG = structured(
     "gather_along",
@@ -149,6 +234,8 @@ GATHER_ALONG = structured(
     _along_shape,
     rules=(lambda g, out, x, y, axis: scatter_along(g, y, axis, x._spec.shape[axis]), None),
     bits=True,
+    linear=(0,),
+    batch=_along_batch("gather_along"),
     doc="Elements by their index along an axis.",
 )
 SCATTER_ALONG = structured(
@@ -157,5 +244,7 @@ SCATTER_ALONG = structured(
     2,
     _put_along_shape,
     rules=(lambda g, out, x, y, axis, n: gather_along(g, y, axis), None),
+    linear=(0,),
+    batch=_along_batch("scatter_along"),
     doc="Zeros with elements added at indices along an axis.",
 )

@@ -227,6 +227,8 @@ def _as_index(name: str, e: Any) -> Any:
         raise IndexError(f"{name}: tensors used as indices must be of integer or boolean type")
     if isinstance(e, (list, tuple)) and any(isinstance(v, Tensor) for v in e):
         return _as_index(name, as_operand(list(e), name))
+    if isinstance(e, np.ndarray) and e.dtype.kind in "biu" and current.tape.recording:
+        return _as_index(name, as_operand(e, name))  # its content may differ at a replay
     a = np.asarray(e)
     if a.size == 0 and not isinstance(e, np.ndarray):
         a = a.astype(np.int64)

@@ -14,13 +14,14 @@ from tapegrad.ops.movement import (
     EXPAND_DIMS,
     GETITEM,
     STRIDED,
+    all_batched,
     expand_dims_layout,
     narrow,
     reshaped,
     view,
 )
 from tapegrad.ops.record import as_operand, cast, record, record_layout
-from tapegrad.ops.table import Out, Sample, public, structured
+from tapegrad.ops.table import ROWS, Out, Sample, public, structured
 from tapegrad.ops.views import reshape
 from tapegrad.spec import Spec, result_dtype
 from tapegrad.tensor import Tensor
@@ -50,6 +51,13 @@ def _select(g: Tensor, axis: int, i: int) -> Tensor:
     return record_layout(STRIDED, g, new, steps, i * strides[axis])
 
 
+def _join_batch(name: str) -> Any:
+    def batch(n: int, batched: Sequence[bool], x: Tensor, y: Tensor, axis: int) -> Tensor:
+        return record(ROWS[name], all_batched(n, batched, x, y), {"axis": axis + 1})
+
+    return batch
+
+
 CONCAT2 = structured(
     "concat2",
     move.concat,
@@ -60,6 +68,7 @@ CONCAT2 = structured(
         lambda g, out, x, y, axis: narrow(g, axis, x._spec.shape[axis], y._spec.shape[axis]),
     ),
     bits=True,
+    batch=_join_batch("concat2"),
     doc="Two operands joined along an axis.",
 )
 STACK2 = structured(
@@ -72,6 +81,7 @@ STACK2 = structured(
         lambda g, out, x, y, axis: _select(g, axis, 1),
     ),
     bits=True,
+    batch=_join_batch("stack2"),
     doc="Two operands of equal shape joined along a new axis.",
 )
 

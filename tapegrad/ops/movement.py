@@ -8,12 +8,13 @@ a view's step, ``write_movement`` writes through it.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from tapegrad.kernels import move
 from tapegrad.ops.axes import contiguous, size_of
 from tapegrad.ops.record import record, record_layout
-from tapegrad.ops.table import Out, Row, movement, structured
+from tapegrad.ops.table import ROWS, Out, Row, movement, structured
 from tapegrad.spec import Spec
 from tapegrad.tensor import Tensor, _register_view
 
@@ -125,6 +126,47 @@ def _clear_shape(x: Spec, shape: Any, strides: Any) -> Out:
     return Out(x.shape, x.dtype, _strided_params(x.shape, shape, strides))
 
 
+BARRIER: Row = structured(
+    "barrier",
+    move.copy,
+    2,
+    lambda x, y: Out(x.shape, x.dtype, (x.size,)),
+    rules=(lambda g, out, x, y: g, None),
+    bits=True,
+    linear=(0,),
+    batch=lambda n, batched, x, y: record(BARRIER, (x if batched[0] else every_lane(x, n), y)),
+    doc="The first operand, not before the second is known: what follows is computed again.",
+)
+
+
+def every_lane(x: Tensor, n: int) -> Tensor:
+    """``x`` repeated along a new leading axis of length ``n``: shared by a batch, and written as one."""
+    shape = x._spec.shape
+    return record_layout(STRIDED, x, (n, *shape), (0, *contiguous(shape)), 0)
+
+
+def all_batched(n: int, batched: Sequence[bool], *operands: Tensor) -> list[Tensor]:
+    """Operands of a batch, all of them with the leading axis."""
+    return [x if b else every_lane(x, n) for x, b in zip(operands, batched)]
+
+
+def _strided_batch(name: str) -> Any:
+    def batch(
+        n: int, batched: Sequence[bool], *operands: Tensor, shape: Any, strides: Any, raw: int
+    ) -> Tensor:
+        x, *rest = all_batched(n, batched, *operands)
+        size = size_of(x._spec.shape[1:])
+        return record(ROWS[name], (x, *rest), {"shape": (n, *shape), "strides": (size, *strides)}, raw)
+
+    return batch
+
+
+def _scatter_batch(
+    n: int, batched: Any, x: Tensor, in_shape: Any, shape: Any, strides: Any, raw: int
+) -> Tensor:
+    return scatter_movement(x, (n, *in_shape), (n, *shape), (size_of(in_shape), *strides), raw)
+
+
 SCATTER_STRIDED = structured(
     "scatter_strided",
     move.scatter_strided,
@@ -132,7 +174,23 @@ SCATTER_STRIDED = structured(
     _scatter_shape,
     rules=(lambda g, out, x, in_shape, shape, strides, raw: gather_movement(g, shape, strides, raw),),
     wants_raw=True,
+    linear=(0,),
+    batch=_scatter_batch,
     doc="Zeros with the operand added at strided places: a movement's adjoint.",
+)
+ADD_STRIDED = structured(
+    "add_strided",
+    move.add_strided,
+    2,
+    _set_shape,
+    rules=(
+        lambda g, out, x, y, shape, strides, raw: g,
+        lambda g, out, x, y, shape, strides, raw: gather_movement(g, shape, strides, raw),
+    ),
+    wants_raw=True,
+    in_place=True,
+    batch=_strided_batch("add_strided"),
+    doc="The first operand with the second added at strided places.",
 )
 CLEAR_STRIDED = structured(
     "clear_strided",
@@ -142,6 +200,9 @@ CLEAR_STRIDED = structured(
     rules=(lambda g, out, x, shape, strides, raw: _clear_movement(g, shape, strides, raw),),
     bits=True,
     wants_raw=True,
+    in_place=True,
+    linear=(0,),
+    batch=_strided_batch("clear_strided"),
     doc="The operand with zeros at strided places.",
 )
 SET_STRIDED = structured(
@@ -155,6 +216,8 @@ SET_STRIDED = structured(
     ),
     bits=True,
     wants_raw=True,
+    in_place=True,
+    batch=_strided_batch("set_strided"),
     doc="The first operand with the second at strided places.",
 )
 

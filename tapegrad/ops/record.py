@@ -162,6 +162,8 @@ def as_operand(value: Any, name: str = "operation") -> Tensor:
             from tapegrad.ops.namespace import stack_nested
 
             return stack_nested(value)
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and current.tape.recording:
+            return current.tape.capture(value)
         array = np.array(value)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"{name}: cannot use a value of dtype {array.dtype} as an operand")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.kernels import reduce as kernels
-from tapegrad.ops.axes import axes_tuple, axis_index, size_of, split_at, strip_axes
+from tapegrad.ops.axes import axes_tuple, axis_index, behind, size_of, split_at, strip_axes
 from tapegrad.ops.movement import broadcasted, permuted, reshaped
 from tapegrad.ops.record import as_operand, cast, record
 from tapegrad.ops.table import ROWS, Out, Row, Sample, ns, public, structured
@@ -115,6 +115,18 @@ def _prod_rule(g: Tensor, out: Tensor, x: Tensor, axes: tuple[int, ...], keepdim
     return reshaped(reshaped(g, (outer, 1, inner)) * (before * after), x._spec.shape)
 
 
+def _batch(name: str) -> Any:
+    def batch(n: int, batched: Any, x: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
+        return record(ROWS[name], (x,), {"axes": behind(axes), "keepdims": keepdims})
+
+    return batch
+
+
+def _sum_all_batch(n: int, batched: Any, x: Tensor) -> Tensor:
+    axes = tuple(range(1, x._spec.ndim))
+    return record(SUM, (x,), {"axes": axes, "keepdims": False}) if axes else x
+
+
 SUM_ALL = structured(
     "sum_all",
     kernels.sum_all,
@@ -122,6 +134,8 @@ SUM_ALL = structured(
     lambda x: Out((), x.dtype, (x.size,)),
     rules=(lambda g, out, x: broadcasted(g, x._spec.shape),),
     sink=True,
+    linear=(0,),
+    batch=_sum_all_batch,
     doc="Sum of all elements of a floating operand.",
 )
 SUM = structured(
@@ -130,6 +144,8 @@ SUM = structured(
     1,
     _sum_shape,
     rules=(lambda g, out, x, axes, keepdims: spread(g, x, axes),),
+    linear=(0,),
+    batch=_batch("sum"),
     doc="Sum over consecutive axes.",
 )
 PROD = structured(
@@ -138,6 +154,7 @@ PROD = structured(
     1,
     _sum_shape,
     rules=(_prod_rule,),
+    batch=_batch("prod"),
     doc="Product over consecutive axes.",
 )
 MAX = structured(
@@ -146,6 +163,7 @@ MAX = structured(
     1,
     _shape("max", identity=False),
     rules=(_extreme_rule,),
+    batch=_batch("max"),
     doc="Greatest element over consecutive axes; NaN if there is one.",
 )
 MIN = structured(
@@ -154,19 +172,33 @@ MIN = structured(
     1,
     _shape("min", identity=False),
     rules=(_extreme_rule,),
+    batch=_batch("min"),
     doc="Least element over consecutive axes; NaN if there is one.",
 )
 ANY = structured(
-    "any", kernels.any_, 1, _shape("any", BOOL), result="bool", doc="Whether any element is not zero."
+    "any",
+    kernels.any_,
+    1,
+    _shape("any", BOOL),
+    batch=_batch("any"),
+    result="bool",
+    doc="Whether any element is not zero.",
 )
 ALL = structured(
-    "all", kernels.all_, 1, _shape("all", BOOL), result="bool", doc="Whether no element is zero."
+    "all",
+    kernels.all_,
+    1,
+    _shape("all", BOOL),
+    batch=_batch("all"),
+    result="bool",
+    doc="Whether no element is zero.",
 )
 ARGMAX = structured(
     "argmax",
     kernels.argmax,
     1,
     _arg_shape("argmax"),
+    batch=_batch("argmax"),
     result="int64",
     doc="First position of the greatest element.",
 )
@@ -175,6 +207,7 @@ ARGMIN = structured(
     kernels.argmin,
     1,
     _arg_shape("argmin"),
+    batch=_batch("argmin"),
     result="int64",
     doc="First position of the least element.",
 )

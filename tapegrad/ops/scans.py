@@ -9,10 +9,10 @@ import numpy as np
 from tapegrad.kernels import reduce as kernels
 from tapegrad.ops.axes import axis_index, contiguous, split_at
 from tapegrad.ops.joining import CONCAT2
-from tapegrad.ops.movement import narrow, reshaped, scatter_movement
+from tapegrad.ops.movement import all_batched, narrow, reshaped, scatter_movement
 from tapegrad.ops.record import as_operand, cast, composite, record
 from tapegrad.ops.reduce import as_dtype, sum_dtype, torch_names
-from tapegrad.ops.table import Out, Row, Sample, ns, public, structured
+from tapegrad.ops.table import ROWS, Out, Row, Sample, ns, public, structured
 from tapegrad.spec import Spec
 from tapegrad.tensor import Tensor, tensor_from_array
 
@@ -56,12 +56,22 @@ def _linear_rule(g: Tensor, out: Tensor, x: Tensor, y: Tensor, axis: int, revers
     return _shift(forward, axis, 1) * backward
 
 
+def _scan_batch(name: str) -> Any:
+    def batch(n: int, batched: Any, *operands: Tensor, axis: int, **static: bool) -> Tensor:
+        every = all_batched(n, batched, *operands)
+        return record(ROWS[name], every, {"axis": axis + 1, **static})
+
+    return batch
+
+
 CUMSUM: Row = structured(
     "cumulative_sum",
     kernels.cumsum,
     1,
     _cumsum_shape,
     rules=(lambda g, out, x, axis, reverse: record(CUMSUM, (g,), {"axis": axis, "reverse": not reverse}),),
+    linear=(0,),
+    batch=_scan_batch("cumulative_sum"),
     doc="Running sums along an axis.",
 )
 CUMPROD = structured(
@@ -70,6 +80,7 @@ CUMPROD = structured(
     1,
     _cumprod_shape,
     rules=(_cumprod_rule,),
+    batch=_scan_batch("cumulative_prod"),
     doc="Running products along an axis.",
 )
 LINEAR = structured(
@@ -81,6 +92,8 @@ LINEAR = structured(
         lambda g, out, x, y, axis, reverse: _linear(g, y, axis, not reverse),
         _linear_rule,
     ),
+    linear=(0,),
+    batch=_scan_batch("linear_recurrence"),
     doc="s[j] = x[j] + y[j] s[j-1] along an axis, or its transpose.",
 )
 

@@ -26,11 +26,21 @@ def _search_shape(x: Spec, v: Spec, right: bool) -> Out:
     return Out(v.shape, INT64, (x.size, v.size, int(right)))
 
 
+def _argsort_batch(n: int, batched: Any, x: Tensor, descending: bool) -> Tensor:
+    planes = record(ARGSORT, (x,), {"descending": descending})
+    return permuted(planes, (1, 0, *range(2, planes._spec.ndim)))
+
+
+def _search_batch(n: int, batched: Any, x: Tensor, v: Tensor, right: bool) -> Tensor | None:
+    return None if batched[0] else record(SEARCHSORTED, (x, v), {"right": right})
+
+
 ARGSORT = structured(
     "argsort",
     kernels.argsort,
     1,
     _argsort_shape,
+    batch=_argsort_batch,
     result="int64",
     doc="Stable order along the last axis; a second plane is room to merge in.",
 )
@@ -39,6 +49,7 @@ SEARCHSORTED = structured(
     kernels.searchsorted,
     2,
     _search_shape,
+    batch=_search_batch,
     result="int64",
     doc="Positions in a sorted vector.",
 )

@@ -102,7 +102,11 @@ class Row:
     result: str | None = None  # the result's dtype, where it is not the typed operand's
     wants_raw: bool = False  # rules take ``raw=``, the instruction's varying integer
     sink: bool = False  # a full reduction that the tile loop can absorb
+    in_place: bool = False  # the kernel may write its result over its first operand
+    linear: tuple[int, ...] = ()  # operands in which it is linear, each by itself
+    batch: Callable | None = None  # records the row for operands with a leading axis
     public: bool = True
+    user: Any = None  # a user's own operation: what compiles it (``engine.user_kernels``)
     doc: str = ""
     op: int = field(default=-1)
 
@@ -197,7 +201,10 @@ def structured(
     bits: bool = False,
     typed_by: int = 0,
     sink: bool = False,
+    in_place: bool = False,
     wants_raw: bool = False,
+    linear: Sequence[int] = (),
+    batch: Callable | None = None,
     result: str | None = None,
     doc: str,
 ) -> Row:
@@ -212,8 +219,16 @@ def structured(
         ``shape(*specs, **static) -> Out``: checks operands; raises NumPy's errors.
     rules : sequence of callable or None
         Per operand, ``rule(g, out, x[, y[, z]], **static)`` on tensors, in tapegrad's functions.
+    in_place : bool
+        The kernel may be given its first operand's memory for the result.
     wants_raw : bool
         Rules take ``raw=`` too: an opaque integer that they may only pass on as ``raw=``.
+    linear : sequence of int
+        Operands whose tangent the row itself carries forward.
+    batch : callable, optional
+        ``batch(n, batched, *operands, **static)`` (and ``raw=`` with ``wants_raw``) records the row for
+        operands of which those marked in ``batched`` have a leading axis of length ``n``; so has the
+        result.  ``None`` returned, or no rule: the row is unrolled.
     """
     return _register(
         Row(
@@ -227,7 +242,10 @@ def structured(
             bits=bits,
             typed_by=typed_by,
             sink=sink,
+            in_place=in_place,
             wants_raw=wants_raw,
+            linear=tuple(linear),
+            batch=batch,
             result=result,
             public=False,
             doc=doc,

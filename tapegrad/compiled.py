@@ -1,0 +1,921 @@
+"""``compile``: record a function once, replay it often.
+
+A *signature* (structure, shapes, dtypes, static values) has a tree of recorded paths: its nodes are the places
+where Python looked at a value, its edges what was seen there, its leaves programs.  A call runs the most recently
+used path, which checks its guards as it goes; where one fails, the tree says which path to try next, or the
+function is recorded again.  What the function captures is checked first (`captures.Environment`).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import random
+import threading
+import types
+import warnings
+import weakref
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tapegrad.captures import Environment, attach_sites, random_line, typed
+from tapegrad.recording import GuardWarning, Recording, outcome, plain_array
+from tapegrad.spec import Spec, intern_spec
+from tapegrad.tape import current
+from tapegrad.tensor import Tensor, tensor_from_array
+from tapegrad.trace import INTEGER, VALUE, Trace, where
+from tapegrad.tree import LEAF, Structure, flatten
+
+__all__ = ["CompileStats", "Compiled", "compile"]
+
+MAX_SIGNATURES = 128
+INT64_LIMIT = 1 << 63
+MAX_ENVIRONMENTS = 8
+MAX_INSTANCES = 256
+BEHAVED = 257  # flags.num: C-contiguous and aligned
+CONSTANT_RESULTS = (bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype)
+ndarray = np.ndarray
+
+
+@dataclass
+class CompileStats:
+    """What a compiled function has done so far.
+
+    Attributes
+    ----------
+    signatures, traces : int
+        How many are kept now.
+    recordings, replays : int
+        How often the function was recorded; how often an earlier recording answered a call.
+    guard_failures : int
+        How often a replay saw another value than its recording.
+    fallbacks : int
+        Calls that were answered by calling the function itself.
+    evicted : int
+        Paths that were given up for newer ones.
+    tier : str
+        What runs the paths.
+    """
+
+    signatures: int = 0
+    traces: int = 0
+    recordings: int = 0
+    replays: int = 0
+    guard_failures: int = 0
+    fallbacks: int = 0
+    evicted: int = 0
+    tier: str = "interpret"
+
+
+class _Static:
+    """A static argument, among the leaves."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class _Unrecordable(Exception):
+    """This call cannot be replayed; the function itself answers it."""
+
+
+class Node:
+    """Where Python looked at a value; edges by what it saw."""
+
+    __slots__ = ("edges", "path", "recent", "slot")
+
+    def __init__(self) -> None:
+        self.slot = -1  # what was looked at
+        self.edges: dict[tuple[int, Any], Node] = {}
+        self.path: Path | None = None  # the recording that ends here
+        self.recent: Path | None = None  # the most recently used one below
+
+    def below(self) -> Path | None:
+        """The most recently used path from here on."""
+        if self.recent is not None:
+            return self.recent
+        found = [p for p in (self.path, *[n.below() for n in self.edges.values()]) if p is not None]
+        return max(found, key=lambda p: p.used, default=None)
+
+
+class Path:
+    """One recorded way through the function, ready to run.
+
+    Attributes
+    ----------
+    trace : Trace
+        As recorded.
+    program
+        What runs it.
+    structure : Structure
+        Of the result; ``results`` says, per leaf, which output it is, or -1 for one of ``fixed``.
+    """
+
+    __slots__ = (
+        "captures", "contents", "fixed", "nodes", "program", "results", "shape", "structure", "trace", "used",
+    )  # fmt: skip
+
+    def __init__(self, trace: Trace, program: Any, structure: Structure, results: list[int], fixed: list) -> None:
+        self.trace, self.program = trace, program
+        self.structure, self.results, self.fixed = structure, results, fixed
+        self.captures = [capture for _, capture in trace.captures]
+        self.contents: list[tuple[Any, np.ndarray]] = []  # arrays that NumPy computed with, as they were
+        self.nodes: list[Node] = []
+        self.used = 0
+        plain = all(r >= 0 for r in results)
+        self.shape = 0  # of the result: 1 an array, 2 a number, 3 a flat tuple of these, 0 another
+        if plain and structure is LEAF:
+            self.shape = 1 if trace.spec(trace.outputs[0]).shape else 2
+        elif plain and structure.container is tuple and all(c is LEAF for c in structure.children):
+            self.shape = 3
+
+    def ready(self) -> bool:
+        """Whether what was captured can be read: the arrays have their shapes, and their contents, still."""
+        for capture in self.captures:
+            if not capture.fits():
+                return False
+        for site, copy in self.contents:
+            now = site.value
+            if now.shape != copy.shape or now.dtype != copy.dtype or now.tobytes() != copy.tobytes():
+                return False
+        return True
+
+    def deliver(self, arrays: list[np.ndarray], tensors: bool) -> Any:
+        """The result, in the form that the function gave it."""
+        if tensors:
+            values: list[Any] = [tensor_from_array(a) for a in arrays]
+        elif self.shape == 1:
+            return arrays[0]
+        elif self.shape == 2:
+            return arrays[0].item()
+        else:
+            values = [a if a.shape else a.item() for a in arrays]
+        if self.shape == 3:
+            return tuple(values)
+        leaves = [values[r] if r >= 0 else v for r, v in zip(self.results, self.fixed)]
+        return self.structure.unflatten(leaves)
+
+
+class Entry:
+    """The recorded paths of one signature."""
+
+    __slots__ = ("differentiates", "paths", "recent", "recorded", "root", "ticks")
+
+    def __init__(self) -> None:
+        self.root = Node()
+        self.recent: Path | None = None
+        self.paths: list[Path] = []
+        self.ticks = self.recorded = 0
+        self.differentiates = False  # a captured tensor requires grad
+
+    def insert(self, path: Path) -> None:
+        """Add a path to the tree."""
+        node, nodes = self.root, []
+        for guard in path.trace.guards:
+            nodes.append(node)
+            if node.slot != guard.slot and (node.edges or node.path is not None):
+                self._drop_below(node)  # recorded when something else was constant
+            node.slot = guard.slot
+            node = node.edges.setdefault((guard.kind, guard.expected), Node())
+        if node.edges or node.path is not None:
+            self._drop_below(node)
+        node.path = path
+        path.nodes = [*nodes, node]
+        self.paths.append(path)
+        self.recorded += 1
+        self.use(path)
+
+    def use(self, path: Path) -> None:
+        """Note that a path was used last."""
+        self.ticks += 1
+        path.used = self.ticks
+        self.recent = path
+        for node in path.nodes:
+            node.recent = path
+
+    def remove(self, path: Path) -> None:
+        """Forget a path."""
+        if path in self.paths:
+            self.paths.remove(path)
+        for node in path.nodes:
+            if node.recent is path:
+                node.recent = None
+        path.nodes[-1].path = None
+        for before, node in zip(path.nodes[-2::-1], path.nodes[:0:-1]):
+            if node.path is not None or node.edges:
+                break
+            before.edges = {k: n for k, n in before.edges.items() if n is not node}
+        if self.recent is path:
+            self.recent = self.root.below()
+
+    def _drop_below(self, node: Node) -> None:
+        for path in [p for p in self.paths if node in p.nodes]:
+            self.remove(path)
+        node.edges, node.path, node.recent = {}, None, None
+
+    def next(self, path: Path, k: int, value: np.ndarray) -> Path | None:
+        """Where to go on when guard ``k`` of a path has seen another value; ``None``: nobody knows."""
+        if k >= len(path.nodes) - 1:
+            return None
+        kind = path.trace.guards[k].kind
+        edges = path.nodes[k].edges
+        node = edges.get((kind, outcome(kind, value)))
+        if node is None and kind == INTEGER:
+            node = edges.get((VALUE, value.tobytes()))
+        return None if node is None else node.below()
+
+
+class _Window:
+    """How recording has gone lately, for one signature."""
+
+    __slots__ = ("began", "reasons", "recordings")
+
+    def __init__(self, began: int) -> None:
+        self.began = began  # how many replays there had been
+        self.recordings = 0
+        self.reasons: Counter[str] = Counter()
+
+
+class _Fast:
+    """What a call must look like to be answered without taking its arguments apart."""
+
+    __slots__ = ("count", "entry", "environment", "grad_enabled", "scalars", "wanted")
+
+    def __init__(self, wanted: list[Any], entry: Entry, environment: Environment, grad_enabled: bool) -> None:
+        self.wanted, self.entry, self.environment = wanted, entry, environment
+        self.count, self.grad_enabled = len(wanted), grad_enabled
+        self.scalars = any(w.__class__ is not tuple for w in wanted)
+
+
+_alive: weakref.WeakSet[Compiled] = weakref.WeakSet()
+
+
+class Compiled:
+    """A function that is recorded once per signature and replayed afterwards; made by `compile`."""
+
+    def __init__(
+        self,
+        function: Callable,
+        static_argnums: int | Iterable[int] = (),
+        static_argnames: str | Iterable[str] = (),
+        max_traces: int = 64,
+    ) -> None:
+        if not callable(function):
+            raise TypeError(f"compile: expected a function, not {type(function).__name__}")
+        if max_traces < 1:
+            raise ValueError(f"compile: max_traces must be at least 1, not {max_traces}")
+        self.__tapegrad_compiled__ = function
+        self._options = (static_argnums, static_argnames, max_traces)
+        nums = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+        names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+        self._static_nums, self._static_names = self._statics(function, nums, names)
+        self._max_traces = max_traces
+        self._takes_out = "out" in self._parameters(function)
+        functools.update_wrapper(self, function, updated=())
+        self._name = getattr(function, "__qualname__", None) or type(function).__name__
+        self._instances: OrderedDict[int, tuple[Any, Compiled]] = OrderedDict()
+        self._warned: set[tuple[str, int]] = set()
+        self._lock = threading.RLock()
+        self.clear()
+        _alive.add(self)
+
+    @staticmethod
+    def _parameters(function: Callable) -> list[str]:
+        try:
+            return list(inspect.signature(function).parameters)
+        except (TypeError, ValueError):
+            return []
+
+    def _statics(self, function: Callable, nums: tuple, names: tuple) -> tuple[frozenset, frozenset]:
+        parameters = self._parameters(function)
+        for n in nums:
+            if not isinstance(n, int):
+                raise TypeError(f"compile: static_argnums must be integers, not {n!r}")
+        try:
+            kinds = [p.kind for p in inspect.signature(function).parameters.values()]
+        except (TypeError, ValueError):
+            kinds = []
+        positional = [
+            k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in kinds
+        ]
+        count = sum(positional)
+        if parameters and inspect.Parameter.VAR_POSITIONAL not in kinds:
+            for n in nums:
+                if not -count <= n < count:
+                    raise ValueError(f"compile: static_argnums has {n}, but {function!r} takes {count} arguments")
+        if parameters and inspect.Parameter.VAR_KEYWORD not in kinds:
+            for name in names:
+                if name not in parameters:
+                    raise ValueError(f"compile: static_argnames has {name!r}; {function!r} takes {parameters}")
+        positions = {n + count if n < 0 else n for n in nums}
+        called = {parameters[n] for n in positions if n < len(parameters)} | set(names)
+        positions |= {k for k, name in enumerate(parameters) if name in names and positional[k]}
+        return frozenset(positions), frozenset(called)
+
+    def clear(self) -> None:
+        """Forget all recordings and statistics."""
+        with self._lock:
+            self._fast: _Fast | None = None
+            self._environments: list[tuple[Environment, OrderedDict[Any, Entry]]] = []
+            self._windows: OrderedDict[Any, _Window] = OrderedDict()
+            self._stormy: set[Any] = set()
+            self._last: Path | None = None
+            self._recordings = self._replays = self._failures = self._fallbacks = self._evicted = 0
+
+    def stats(self) -> CompileStats:
+        """Count recordings, replays, guard failures and so on.
+
+        Examples
+        --------
+        >>> import tapegrad as tg
+        >>> square = tg.compile(lambda x: x * x)
+        >>> square(3.0), square(4.0)
+        (9.0, 16.0)
+        >>> square.stats().recordings, square.stats().replays
+        (1, 1)
+        """
+        entries = [e for _, entries in self._environments for e in entries.values()]
+        return CompileStats(
+            signatures=len(entries),
+            traces=sum(len(e.paths) for e in entries),
+            recordings=self._recordings,
+            replays=self._replays,
+            guard_failures=self._failures,
+            fallbacks=self._fallbacks,
+            evicted=self._evicted,
+            tier=getattr(self._last.program, "tier", "interpret") if self._last is not None else "interpret",
+        )
+
+    @property
+    def tape(self) -> Trace | None:
+        """The most recently recorded or used path; ``print`` it to read it."""
+        return self._last.trace if self._last is not None else None
+
+    def __repr__(self) -> str:
+        return f"<compiled {self._name}>"
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """Bind to an object, as methods are: each object has recordings of its own."""
+        if instance is None:
+            return self
+        key = id(instance)
+        with self._lock:
+            known = self._instances.get(key)
+            if known is not None and known[0]() is instance:
+                self._instances.move_to_end(key)
+                return known[1]
+            bound = Compiled(_WeakMethod(self.__tapegrad_compiled__, instance), *self._bound_options())
+            bound._name = self._name
+            self._instances[key] = (_reference(instance), bound)
+            while len(self._instances) > MAX_INSTANCES:
+                self._instances.popitem(last=False)
+            return bound
+
+    def _bound_options(self) -> tuple:
+        nums = tuple([n - 1 for n in self._static_nums if n > 0])
+        return nums, tuple(self._static_names), self._max_traces
+
+    # --- calling ----------------------------------------------------------------------------------
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        tape = current.tape
+        fast = self._fast
+        if fast is not None and len(args) == fast.count and not kwargs and not tape.recording and not tape.depth:
+            for a, wanted in zip(args, fast.wanted):
+                if wanted.__class__ is tuple:
+                    if (
+                        a.__class__ is not ndarray
+                        or a.shape != wanted[0]
+                        or a.dtype is not wanted[1]
+                        or a.flags.num & BEHAVED != BEHAVED
+                    ):
+                        break
+                elif a.__class__ is not wanted:
+                    break
+            else:
+                path = fast.entry.recent
+                if (
+                    path is not None
+                    and tape.grad_enabled is fast.grad_enabled
+                    and fast.environment.unchanged()
+                    and path.ready()
+                ):
+                    if fast.scalars:
+                        args = tuple([a if a.__class__ is ndarray else np.array(a) for a in args])
+                    try:
+                        failed, results = path.program.run(args)
+                    except _refusals():
+                        failed = -2
+                    if failed == -1:
+                        self._replays += 1
+                        return path.deliver(results, False)
+        return self._call(args, kwargs)
+
+    def _call(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        tape = current.tape
+        out = None if self._takes_out else kwargs.pop("out", None)
+        leaves, structure = self._take_apart(args, kwargs)
+        if tape.recording or tape.depth:
+            return self._inside(leaves, structure)
+        tensors = False
+        for leaf in leaves:
+            if leaf.__class__ is Tensor:
+                tensors = True
+                if leaf._rg and tape.grad_enabled:
+                    return self._write(self.__tapegrad_compiled__(*args, **kwargs), out)
+        arrays, parts = self._arrays(leaves)
+        key = (structure, tuple(parts), tape.grad_enabled)
+        if key in self._stormy:
+            return self._direct(args, kwargs, leaves, structure, tensors, out)
+        environment, entries = self._environment(key)
+        entry = entries.get(key)
+        if entry is None:
+            with self._lock:
+                entry = entries.setdefault(key, Entry())
+                while len(entries) > MAX_SIGNATURES:
+                    _, old = entries.popitem(last=False)
+                    self._evicted += len(old.paths)
+        elif len(entries) > MAX_SIGNATURES // 2:
+            entries.move_to_end(key)
+        if entry.differentiates and tensors and tape.grad_enabled:
+            return self._write(self.__tapegrad_compiled__(*args, **kwargs), out)
+        known = entry.recorded
+        try:
+            found = self._replay(key, entry, arrays, out)
+            if found is None:
+                found = self._record_and_replay(key, entry, environment, leaves, structure, arrays, out, known)
+                entry = self._environments[0][1].get(key, entry)
+                if entry.differentiates and tensors and tape.grad_enabled:
+                    return self._write(self.__tapegrad_compiled__(*args, **kwargs), out)
+        except _Unrecordable:
+            return self._direct(args, kwargs, leaves, structure, tensors, out)
+        path, results = found
+        self._remember(leaves, key, args, kwargs)
+        if out is not None:
+            return out
+        return path.deliver(results, tensors)
+
+    def _take_apart(self, args: tuple, kwargs: dict[str, Any]) -> tuple[list[Any], Structure]:
+        nums, names = self._static_nums, self._static_names
+        if nums or names:
+            args = tuple([_Static(a) if k in nums else a for k, a in enumerate(args)])
+            kwargs = {k: _Static(v) if k in names else v for k, v in kwargs.items()}
+        return flatten((args, kwargs))
+
+    def _arrays(self, leaves: list[Any]) -> tuple[list[np.ndarray], list[Any]]:
+        """The array arguments, and what of each leaf belongs to the signature."""
+        arrays, parts = [], []
+        for leaf in leaves:
+            try:
+                array = _as_array(leaf)
+                if array is not None:
+                    parts.append(intern_spec(array.shape, array.dtype))
+                    arrays.append(array)
+                    continue
+            except TypeError as error:
+                raise TypeError(f"compile: an argument of {self._name}: {error}") from None
+            value = leaf.value if leaf.__class__ is _Static else leaf
+            try:
+                part = typed(value)
+                hash(part)
+            except TypeError:
+                kind = "static argument" if leaf.__class__ is _Static else "argument"
+                raise TypeError(
+                    f"compile: a {kind} of {self._name} is a {type(value).__name__}, which is neither an array nor "
+                    "hashable; pass arrays, numbers, containers of these, or hashable static values"
+                ) from None
+            parts.append(part)
+        return arrays, parts
+
+    def _inside(self, leaves: list[Any], structure: Structure) -> Any:
+        """Called while another function is recorded or transformed: its operations belong there."""
+        from tapegrad.ops.record import as_operand
+
+        made = [x.value if x.__class__ is _Static else as_operand(x, "compile") if _is_data(x) else x for x in leaves]
+        args, kwargs = structure.unflatten(made)
+        return self.__tapegrad_compiled__(*args, **kwargs)
+
+    # --- replaying --------------------------------------------------------------------------------
+
+    def _replay(
+        self, key: Any, entry: Entry, arrays: list[np.ndarray], out: Any
+    ) -> tuple[Path, list[np.ndarray]] | None:
+        """Follow the tree; ``None`` where it does not lead on."""
+        path = entry.recent
+        deepest = -1
+        while path is not None:
+            if not path.ready():
+                with self._lock:
+                    entry.remove(path)
+                return None
+            buffers = None if out is None else self._buffers(path, out)
+            try:
+                failed, results = path.program.run(arrays) if buffers is None else path.program.run(arrays, buffers)
+            except _refusals() as error:  # by a kernel, of its operands: Python's own run says where
+                raise _Unrecordable from error
+            if failed < 0:
+                self._replays += 1
+                if entry.recent is not path:
+                    with self._lock:
+                        entry.use(path)
+                self._last = path
+                return path, results
+            self._failures += 1
+            if failed <= deepest:  # the two paths' rounding differs: neither can decide
+                raise _Unrecordable
+            deepest = failed
+            with self._lock:
+                seen, place = path.program.looked(failed), path.trace.guards[failed].place
+                path = entry.next(path, failed, seen)
+            if path is None:
+                self._window(key).reasons[f"the look at {where(place)}"] += 1
+        return None
+
+    def _buffers(self, path: Path, out: Any) -> list[np.ndarray]:
+        """The arrays of ``out``, one per output."""
+        leaves, structure = flatten(out)
+        if structure != path.structure or any(r < 0 for r in path.results):
+            raise ValueError(f"compile: out must have the structure of the result, {path.structure!r}, not {structure!r}")
+        for leaf, r in zip(leaves, path.results):
+            spec = path.trace.spec(path.trace.outputs[r])
+            _check_out(leaf, spec.shape, spec.dtype)
+        return leaves
+
+    def _write(self, result: Any, out: Any) -> Any:
+        """Copy a result into ``out``, if there is one."""
+        if out is None:
+            return result
+        targets, structure = flatten(out)
+        values, own = flatten(result)
+        if structure != own:
+            raise ValueError(f"compile: out must have the structure of the result, {own!r}, not {structure!r}")
+        for target, value in zip(targets, values):
+            array = value.detach().numpy() if isinstance(value, Tensor) else np.asarray(value)
+            _check_out(target, array.shape, array.dtype)
+            target[...] = array
+        return out
+
+    def _environment(self, key: Any) -> tuple[Environment, OrderedDict[Any, Entry]]:
+        known = self._environments
+        if known and known[0][0].unchanged():
+            return known[0]
+        with self._lock:
+            reason = None
+            for k, (environment, entries) in enumerate(self._environments):
+                changed = environment.difference()
+                if changed is None:
+                    if k:
+                        self._environments.insert(0, self._environments.pop(k))
+                    return environment, entries
+                reason = reason or changed
+            if reason is not None:
+                self._window(key).reasons[f"{reason} has changed"] += 1
+            return self._renew(Environment(self.__tapegrad_compiled__))
+
+    def _renew(self, environment: Environment) -> tuple[Environment, OrderedDict[Any, Entry]]:
+        self._environments.insert(0, (environment, OrderedDict()))
+        while len(self._environments) > MAX_ENVIRONMENTS:
+            _, entries = self._environments.pop()
+            self._evicted += sum(len(e.paths) for e in entries.values())
+        return self._environments[0]
+
+    def _window(self, key: Any) -> _Window:
+        window = self._windows.get(key)
+        if window is None:
+            window = self._windows[key] = _Window(self._replays)
+            if len(self._windows) > 4 * MAX_SIGNATURES:
+                self._windows.popitem(last=False)
+        return window
+
+    def _remember(self, leaves: list[Any], key: Any, args: tuple, kwargs: dict[str, Any]) -> None:
+        """Let calls like this one take the fast way."""
+        if kwargs or self._static_nums or len(leaves) != len(args) or not self._environments:
+            return
+        wanted: list[Any] = []
+        for a in args:
+            if a.__class__ is ndarray:
+                wanted.append((a.shape, a.dtype))
+            elif a.__class__ in (float, bool):
+                wanted.append(a.__class__)
+            else:
+                return
+        environment, entries = self._environments[0]
+        entry = entries.get(key)
+        if entry is not None:
+            self._fast = _Fast(wanted, entry, environment, key[2])
+
+    # --- recording --------------------------------------------------------------------------------
+
+    def _record_and_replay(
+        self,
+        key: Any,
+        entry: Entry,
+        environment: Environment,
+        leaves: list[Any],
+        structure: Structure,
+        arrays: list[np.ndarray],
+        out: Any,
+        known: int,
+    ) -> tuple[Path, list[np.ndarray]]:
+        with self._lock:
+            if entry.recorded != known:  # another thread has recorded something meanwhile
+                found = self._replay(key, entry, arrays, out)
+                if found is not None:
+                    return found
+            window = self._window(key)
+            if window.recordings >= self._max_traces:
+                if self._replays - window.began < 4 * window.recordings:
+                    self._storm(key, window)
+                    raise _Unrecordable
+                self._windows[key] = window = _Window(self._replays)
+            now = Environment(self.__tapegrad_compiled__)
+            if not now.same(environment):
+                environment, entries = self._renew(now)
+                entry = entries.setdefault(key, Entry())
+            path = self._record(entry, environment, leaves, structure, arrays)
+            window.recordings += 1
+            while len(entry.paths) >= self._max_traces:
+                entry.remove(min(entry.paths, key=lambda p: p.used))
+                self._evicted += 1
+            entry.insert(path)
+            self._last = path
+            return path, self._first(path, arrays, out)
+
+    def _first(self, path: Path, arrays: list[np.ndarray], out: Any) -> list[np.ndarray]:
+        """Run a path right after it was recorded."""
+        buffers = None if out is None else self._buffers(path, out)
+        try:
+            failed, results = path.program.run(arrays, buffers)
+        except _refusals() as error:
+            raise _Unrecordable from error
+        if failed >= 0:  # rounding differs from what was seen while recording: the next call may do better
+            raise _Unrecordable
+        return results
+
+    def _storm(self, key: Any, window: _Window) -> None:
+        self._stormy.add(key)
+        for _, entries in self._environments:
+            dropped = entries.pop(key, None)
+            self._evicted += len(dropped.paths) if dropped is not None else 0
+        reasons = ", ".join(reason for reason, _ in window.reasons.most_common(3)) or "its guards"
+        warnings.warn(
+            f"compile: {self._name} was recorded {window.recordings} times for one signature, because of {reasons}; "
+            "from now on it is called without compiling for these arguments. Keep values tensors, use tg.where "
+            "instead of branching, or make what changes an argument (static, if it has few values)",
+            GuardWarning,
+            stacklevel=5,
+        )
+
+    def _record(
+        self,
+        entry: Entry,
+        environment: Environment,
+        leaves: list[Any],
+        structure: Structure,
+        arrays: list[np.ndarray],
+    ) -> Path:
+        from tapegrad.engine.program import build
+
+        grad_enabled = current.tape.grad_enabled
+        recording = Recording(self._name, grad_enabled)
+        copies = environment.copies()
+        state = _random_state(environment)
+        with recording:
+            outputs, shape, results, fixed = self._run(recording, leaves, structure, arrays)
+        if _random_state(environment) != state:
+            self._refuse_random(environment)
+        trace = recording.finish(outputs)
+        if recording.broken is not None:
+            raise _Unrecordable
+        self._recordings += 1
+        recording.warn(trace, self._warned)
+        environment.absorb_growth()
+        path = Path(trace, build(trace), shape, results, fixed)
+        path.contents = attach_sites(path.captures, environment, copies)
+        entry.differentiates |= recording.captures_grad
+        return path
+
+    def _run(
+        self, recording: Recording, leaves: list[Any], structure: Structure, arrays: list[np.ndarray]
+    ) -> tuple[list[Tensor], Structure, list[int], list[Any]]:
+        """Call the function on placeholders; take its result apart."""
+        data = iter(arrays)
+        made = [
+            x.value if x.__class__ is _Static else recording.argument(next(data)) if _is_data(x) else x
+            for x in leaves
+        ]
+        args, kwargs = structure.unflatten(made)
+        made.clear()
+        result = self.__tapegrad_compiled__(*args, **kwargs)
+        outputs: list[Tensor] = []
+        results, fixed = [], []
+        found, shape = flatten(result)
+        for leaf in found:
+            if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biuf":
+                leaf = recording.capture(leaf)
+            if isinstance(leaf, Tensor):
+                results.append(len(outputs))
+                fixed.append(None)
+                outputs.append(leaf)
+            elif isinstance(leaf, CONSTANT_RESULTS):
+                results.append(-1)
+                fixed.append(leaf)
+            else:
+                raise TypeError(
+                    f"compile: {self._name} ({_line_of(self.__tapegrad_compiled__)}) returned a "
+                    f"{type(leaf).__name__}; return tensors, arrays, numbers, strings or containers of these"
+                )
+        return outputs, shape, results, fixed
+
+    def _refuse_random(self, environment: Environment) -> None:
+        line = random_line(environment)
+        if line is None and threading.active_count() > 1:
+            return  # another thread may have drawn
+        at = f" at {line}" if line else ""
+        raise RuntimeError(
+            f"compile: {self._name} draws random numbers{at}; a replay would repeat the same ones. Draw outside of "
+            "the function and pass the numbers as an argument"
+        )
+
+    # --- define-by-run ----------------------------------------------------------------------------
+
+    def _direct(
+        self, args: tuple, kwargs: dict[str, Any], leaves: list[Any], structure: Structure, tensors: bool, out: Any
+    ) -> Any:
+        """Call the function itself, on tensors; NumPy in, NumPy out all the same."""
+        self._fallbacks += 1
+        if tensors:
+            return self._write(self.__tapegrad_compiled__(*args, **kwargs), out)
+        made = []
+        for x in leaves:
+            array = _as_array(x)
+            made.append(x.value if x.__class__ is _Static else x if array is None else tensor_from_array(np.array(array)))
+        args, kwargs = structure.unflatten(made)
+        values, shape = flatten(self.__tapegrad_compiled__(*args, **kwargs))
+        results = []
+        for v in values:
+            if isinstance(v, (Tensor, np.ndarray)):
+                v = np.array(v.detach().numpy() if isinstance(v, Tensor) else v)
+                v = v if v.shape else v.item()
+            results.append(v)
+        return self._write(shape.unflatten(results), out)
+
+
+@functools.cache
+def _refusals() -> Any:
+    from tapegrad.engine.program import ProgramError
+
+    return ProgramError
+
+
+class _WeakMethod:
+    """A method that does not keep its object alive."""
+
+    def __init__(self, function: Callable, instance: Any) -> None:
+        self.__func__ = function
+        self._instance = _reference(instance)
+        functools.update_wrapper(self, function, updated=())
+        bound = types.MethodType(function, instance)
+        try:
+            self.__signature__ = inspect.signature(bound)
+        except (TypeError, ValueError):
+            pass
+
+    @property
+    def __self__(self) -> Any:
+        return self._instance()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__func__(self._instance(), *args, **kwargs)
+
+
+def _reference(instance: Any) -> Callable[[], Any]:
+    try:
+        return weakref.ref(instance)
+    except TypeError:
+        return lambda: instance
+
+
+def _is_data(leaf: Any) -> bool:
+    """Whether a leaf is an input; static if not."""
+    if leaf.__class__ is int:
+        return -INT64_LIMIT <= leaf < INT64_LIMIT
+    if isinstance(leaf, np.generic):
+        return leaf.dtype.kind in "biuf"
+    return leaf.__class__ in (float, bool) or isinstance(leaf, (Tensor, np.ndarray))
+
+
+def _as_array(leaf: Any) -> np.ndarray | None:
+    """A leaf as the array it is computed with; ``None`` for a static one."""
+    kind = leaf.__class__
+    if kind is ndarray:
+        return plain_array(leaf)
+    if kind is complex:
+        raise TypeError("dtype complex128 is not supported")
+    if not _is_data(leaf):
+        return None
+    if isinstance(leaf, Tensor):
+        return leaf._compute()
+    return np.array(leaf, np.int64) if kind is int else plain_array(np.asarray(leaf))
+
+
+def _check_out(target: Any, shape: tuple, dtype: np.dtype) -> None:
+    if not isinstance(target, np.ndarray):
+        raise TypeError(f"compile: out must hold arrays, not {type(target).__name__}")
+    if target.shape != shape or target.dtype != dtype:
+        raise ValueError(
+            f"compile: out has shape {target.shape} and dtype {target.dtype}; expected {shape} and {dtype}"
+        )
+    if not (target.flags.c_contiguous and target.flags.writeable):
+        raise ValueError("compile: out must be C-contiguous and writeable")
+
+
+def _line_of(function: Any) -> str:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{os.path.basename(code.co_filename)}:{code.co_firstlineno}" if code is not None else "-"
+
+
+def _random_state(environment: Environment) -> tuple:
+    own = tuple([repr(g.bit_generator.state if hasattr(g, "bit_generator") else g.get_state()) for g in environment.generators])
+    legacy: Any = np.random.get_state()
+    return random.getstate(), legacy[1].tobytes(), legacy[2:], own
+
+
+def _after_fork() -> None:
+    for compiled in list(_alive):
+        compiled._lock = threading.RLock()  # another thread may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def compile(
+    f: Callable | None = None,
+    *,
+    static_argnums: int | Iterable[int] = (),
+    static_argnames: str | Iterable[str] = (),
+    max_traces: int = 64,
+) -> Any:
+    """Record a function once per signature, and replay it afterwards; call or decorator.
+
+    Parameters
+    ----------
+    f : callable
+        Function of arrays, numbers, Tensors and nested containers of these, to the same.  It is called with
+        Tensors; methods can be compiled, too.
+    static_argnums : int or sequence of int
+    static_argnames : str or sequence of str
+        Arguments that are passed on as they are and belong to the signature; they must be hashable.
+        Strings, ``None`` and other objects that are no data are static by themselves.
+    max_traces : int
+        How many paths are kept per signature.  When more recordings than this were made and few replays,
+        the function is called without compiling from then on, with a warning.
+
+    Returns
+    -------
+    Compiled
+        Given arrays and numbers it returns fresh arrays, and Python numbers for 0-d results; given a
+        Tensor it returns Tensors, through which gradients flow if the Tensor requires grad (the function
+        is then simply called).  ``out=`` takes arrays, nested as the result is, to write to.
+        ``stats()``, ``tape`` and ``clear()`` show and forget what was recorded.
+
+    Raises
+    ------
+    TypeError
+        If an argument is neither data nor hashable, has an unsupported dtype, or if a result is no data.
+    RuntimeError
+        If the function draws random numbers, or changes tensors or arrays that others hold.
+
+    Notes
+    -----
+    Python numbers become 0-d float64, int64 or bool tensors, as `tensor` makes them.  Branches on values
+    are fine: every look at a value (``bool``, ``int``, ``float``, ``item``, ``tolist``, ``numpy``) is checked by
+    each replay, and what was seen for the first time is recorded.  Arrays that the function captures are read
+    again at each replay; captured numbers and objects are compared.  Side effects (``print``, appending to a
+    list) happen while recording only.  What NumPy computes inside of the function from an array that is also
+    used with tensors is computed once: compute it with tapegrad's functions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tapegrad as tg
+    >>> @tg.compile
+    ... def f(x):
+    ...     return (x * x).sum() if x.sum() > 0 else x.sum()
+    >>> f(np.array([1.0, 2.0])), f(np.array([-1.0, -2.0])), f(np.array([3.0, 4.0]))
+    (5.0, -3.0, 25.0)
+    >>> f.stats().recordings
+    2
+    """
+    if f is None:
+        return functools.partial(
+            compile, static_argnums=static_argnums, static_argnames=static_argnames, max_traces=max_traces
+        )
+    return Compiled(f, static_argnums, static_argnames, max_traces)

@@ -1,0 +1,226 @@
+"""Compiled tapes for machine code: functions that ``@njit`` code calls, and C function pointers.
+
+No Python object is involved in a call: a *handle* (an array of addresses) leads to the programs of one
+signature and to instances of each, which calls from any number of threads share.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tapegrad import _jit
+from tapegrad.engine import vm
+from tapegrad.engine.memory import address_of
+from tapegrad.engine.program import Program, _Instance
+from tapegrad.spec import DTYPES, Spec, dtype_index
+
+__all__ = ["Handle", "c_address", "njit_function"]
+
+LARGE = 1 << 20  # bytes of a program's memory from which on threads share fewer instances
+PER_PROGRAM = 8  # instances of a small program
+
+
+@functools.cache
+def _entry() -> int:
+    return _jit.kernel("run_native", vm.run_native, 3, {})
+
+
+class Handle:
+    """The programs of one signature, as addresses; must live as long as anything that calls it.
+
+    Parameters
+    ----------
+    programs : sequence of Program
+        Tried in turn, from the one that ran last, until all guards of one hold.
+    """
+
+    def __init__(self, programs: Sequence[Program]) -> None:
+        if not programs:
+            raise ValueError("no recorded program: call the compiled function once, so that there is one")
+        self.programs = list(programs)
+        bytes_each = max(p.memory_bytes + p.buffer_bytes for p in programs)
+        count = min(PER_PROGRAM, max(2, os.cpu_count() or 2)) if bytes_each < LARGE else 2
+        self.kept: list[Any] = []
+        self.instances = [[self._instance(p) for _ in range(count)] for p in programs]
+        frames = [i.frame_at for group in self.instances for i in group]
+        self.words = np.array([len(programs), count, 0, programs[0].run_program, *frames], np.int64)
+        self.address = address_of(self.words)
+        first = programs[0]
+        self.inputs: list[Spec] = list(first.input_specs)
+        self.outputs: list[Spec] = list(first.output_specs)
+
+    def _instance(self, p: Program) -> _Instance:
+        instance = _Instance(p)
+        rows: list[tuple[int, int, int]] = [(k, at, spec.nbytes) for k, at, spec in p.near_inputs]
+        rows += [(k, -1 - number, 0) for number, k in p.far_inputs]
+        for k, at, spec in p.near_captures:
+            rows.append((self._capture(p, k), at, spec.nbytes))
+        for number, k in p.far_captures:
+            rows.append((self._capture(p, k), -1 - number, 0))
+        arguments = np.array([len(rows), *(v for row in rows for v in row)], np.int64)
+        outs = [(k, at, p.output_specs[k].nbytes) for k, at in p.near_outputs]
+        outs += [(k, -1 - number, 0) for k, number in p.far_outputs.items()]
+        results = np.array([len(outs), *(v for row in outs for v in row)], np.int64)
+        self.kept += [arguments, results, instance]
+        instance.frame[vm.ARGUMENTS], instance.frame[vm.RESULTS] = address_of(arguments), address_of(results)
+        return instance
+
+    def _capture(self, p: Program, k: int) -> int:
+        a = p.trace.captures[k][1].array()
+        self.kept.append(a)
+        return address_of(a)
+
+
+# --- functions for @njit code ---------------------------------------------------------------------
+
+
+def njit_function(handle: Handle) -> Callable:
+    """A function for ``@njit`` code: one argument per array of the signature, then arrays for the results.
+
+    See ``Compiled.numba`` for what it takes and returns.
+    """
+    scalar = bool(handle.outputs) and handle.outputs[0].ndim == 0 and handle.outputs[0].dtype == np.float64
+    rest = handle.outputs[1:] if scalar else handle.outputs
+    inputs = [f"x{k}" for k in range(len(handle.inputs))]
+    outs = [f"out{k}" for k in range(len(rest))]
+    # ctypes functions are what keeps Numba from storing machine code with this process's addresses in it
+    entry = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(_entry())
+    checked = _checked_address()
+    lines = [f"def replay({', '.join(inputs + outs)}):"]
+    terms = [f"checked({n}, {s.size}, kind_{n})" for n, s in zip(inputs, handle.inputs)]
+    targets = [f"checked({n}, {s.size}, kind_{n})" for n, s in zip(outs, rest)]
+    if scalar:
+        lines += ["    place = spill(0.0)"]
+        targets = ["place", *targets]
+    lines += [f"    arguments = spill(({', '.join([*terms, 'zero'])},))"]
+    lines += [f"    results = spill(({', '.join([*targets, 'zero'])},))"]
+    lines += ["    status = entry(handle, arguments, results)", "    if status != 0:"]
+    lines += ["        refuse(status)"]
+    lines += ["    return loaded(place)" if scalar else "    return status"]
+    space: dict[str, Any] = {
+        "np": np, "entry": entry, "handle": handle.address, "checked": checked, "spill": _jit.spill,
+        "refuse": _refuse(), "loaded": _loaded(), "zero": 0,
+    }  # fmt: skip
+    for n, s in zip(inputs + outs, [*handle.inputs, *rest]):
+        space[f"kind_{n}"] = dtype_index[s.dtype]
+    exec(compile("\n".join(lines), "<tapegrad replay>", "exec"), space)
+    function = _jit.inner(space["replay"])
+    function.handle = handle  # keeps the memory alive as long as somebody can call it
+    return function
+
+
+@functools.cache
+def _loaded() -> Any:
+    array, double = _jit.array, np.float64
+
+    def loaded(place):  # type: ignore[no-untyped-def]
+        return array(place, 1, double)[0]
+
+    return _jit.inner(loaded)
+
+
+@functools.cache
+def _refuse() -> Any:
+    def refuse(status):  # type: ignore[no-untyped-def]
+        if status > 0:
+            raise RuntimeError(
+                "tapegrad: no recorded path fits these values; call the compiled function with them once "
+                "from Python"
+            )
+        raise IndexError("tapegrad: an index is out of bounds")
+
+    return _jit.inner(refuse)
+
+
+@functools.cache
+def _checked_address() -> Any:
+    """The address of an argument's elements, after checks: dtype when compiling, size when running."""
+    from numba import types
+    from numba.core.errors import TypingError
+    from numba.extending import overload
+    from numba.np.numpy_support import as_dtype
+
+    def checked(a, size, kind):  # type: ignore[no-untyped-def]
+        raise NotImplementedError
+
+    def resolve(a, size, kind):  # type: ignore[no-untyped-def]
+        number = kind.literal_value if isinstance(kind, types.IntegerLiteral) else None
+        if isinstance(a, types.Array):
+            if a.layout != "C":
+                raise TypingError(f"tapegrad: arrays must be C-contiguous, not {a}")
+            if number is not None and as_dtype(a.dtype) != DTYPES[number]:
+                raise TypingError(f"tapegrad: the recorded array has another dtype than {a.dtype}")
+
+            def of_array(a, size, kind):  # type: ignore[no-untyped-def]
+                if a.size != size:
+                    raise ValueError("tapegrad: an array has another size than the recorded one")
+                return a.ctypes.data
+
+            return of_array
+        if isinstance(a, types.Float):
+            spill, double = _jit.spill, np.float64
+            return lambda a, size, kind: spill(double(a))
+        if isinstance(a, (types.Integer, types.Boolean)) and number is not None:
+            spill, cast = _jit.spill, DTYPES[number].type
+            return lambda a, size, kind: spill(cast(a))
+        raise TypingError(f"tapegrad: expected an array or a number, not {a}")
+
+    overload(checked, prefer_literal=True)(resolve)
+    return checked
+
+
+# --- C function pointers --------------------------------------------------------------------------
+
+
+def c_address(handle: Handle) -> tuple[int, str, Any]:
+    """A C function that replays: its address, its signature, and what keeps it alive."""
+    from numba import types
+    from numba.core.ccallback import CFunc
+
+    specs = [*handle.inputs, *handle.outputs]
+    if any(s.dtype != np.float64 for s in specs):
+        listed = ", ".join(map(repr, specs))
+        raise TypeError(f"a C function needs float64 arguments and results; this one has {listed}")
+    scalar = len(handle.outputs) == 1 and handle.outputs[0].size == 1
+    offsets = np.cumsum([0, *(8 * s.size for s in handle.inputs)])
+    places = np.cumsum([0, *(8 * s.size for s in handle.outputs)])
+    terms = ", ".join(f"x + {int(o)}" for o in offsets[:-1])
+    outs = ", ".join(f"out + {int(o)}" for o in places[:-1])
+    entry = _entry()
+    if scalar:
+        signature = "double f(int n, double *x)"
+        source = (
+            "def replay(n, pointer):\n"
+            "    x = word(pointer)\n"
+            "    out = spill(0.0)\n"
+            f"    arguments = spill(({terms},))\n"
+            "    status = np.int64(1)\n"
+            f"    if n == {int(offsets[-1]) // 8}:\n"
+            "        status = invoke(entry, (handle, arguments, spill((out,))))\n"
+            "    return array(out, 1, double)[0] if status == 0 else np.nan\n"
+        )
+        kinds = types.float64(types.intc, types.CPointer(types.float64))
+    else:
+        signature = "int64_t f(const double *x, double *out)"
+        source = (
+            "def replay(pointer, target):\n"
+            "    x = word(pointer)\n"
+            "    out = word(target)\n"
+            f"    return invoke(entry, (handle, spill(({terms},)), spill(({outs},))))\n"
+        )
+        kinds = types.int64(types.CPointer(types.float64), types.CPointer(types.float64))
+    space: dict[str, Any] = {
+        "np": np, "entry": entry, "handle": handle.address, "spill": _jit.spill, "invoke": _jit.invoke,
+        "array": _jit.array, "double": np.float64, "word": _jit.word,
+    }  # fmt: skip
+    exec(compile(source, "<tapegrad replay>", "exec"), space)
+    options = {k: v for k, v in _jit.FLAGS.items() if k != "nogil"}
+    function = CFunc(space["replay"], (kinds.args, kinds.return_type), {}, options)
+    function.compile()
+    return int(function.address), signature, (function, handle)

@@ -1,0 +1,340 @@
+"""Programs: what a trace becomes so that it can be replayed.
+
+A program is built once (passes, schedule, places, words) and never changes.  What a replay writes to belongs
+to an *instance*: memory, pointer table, frame.  Instances are made as needed and kept, one per thread that is
+replaying at the same time, so that threads do not wait for each other and nothing is allocated.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tapegrad import _jit
+from tapegrad.engine import vm
+from tapegrad.engine.assign import place_values
+from tapegrad.engine.emit import Emitter, kernels_of
+from tapegrad.engine.memory import address_of, aligned
+from tapegrad.engine.schedule import C_CALL, C_INPUT, C_REGION, C_SINK, Schedule
+from tapegrad.passes import optimise
+from tapegrad.spec import Spec
+from tapegrad.spec import table as spec_table
+from tapegrad.tape import TapeError
+from tapegrad.trace import Trace
+
+__all__ = ["Program", "ProgramError", "build"]
+
+SMALL = 4096  # bytes: smaller arguments are copied into the program's memory, so that scalars are read inline
+
+
+class ProgramError(Exception):
+    """A kernel refused its operands (an index out of bounds): recording again gives the user's error."""
+
+    def __init__(self, row: int, status: int) -> None:
+        super().__init__(row, status)
+        self.row, self.status = row, status
+
+
+def build(trace: Trace) -> Program:
+    """Plan a trace for replay."""
+    return Program(trace)
+
+
+@functools.cache
+def _entry() -> tuple[int, int]:
+    """Addresses of the machine and of its tile loop."""
+    tiles = _jit.kernel("run_tiles", vm.run_tiles, 2, {})
+    return _jit.kernel("run_program", vm.run_program, 1, {}), tiles
+
+
+def data_address(a: np.ndarray) -> int:
+    """The address of an array's first element (the fastest way that NumPy and ctypes offer)."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(a))
+    except (TypeError, ValueError):  # read-only, or empty
+        return a.ctypes.data
+
+
+class Program:
+    """A trace, ready to run.
+
+    Attributes
+    ----------
+    trace : Trace
+        What is run: the optimised trace.
+    """
+
+    def __init__(self, trace: Trace, optimised: bool = False) -> None:
+        self.trace = trace = trace if optimised else optimise(trace)
+        if len(trace) > 1 << 27:
+            raise TapeError(f"a program of {len(trace)} instructions is too long")
+        far = np.zeros(len(trace), np.bool_)
+        slots = [(slot, "input", k) for k, slot in enumerate(trace.inputs) if slot >= 0]
+        slots += [(slot, "capture", k) for k, (slot, _) in enumerate(trace.captures)]
+        slots += [(slot, "constant", slot) for slot in trace.constants]
+        for slot, _, _ in slots:
+            far[slot] = trace.spec(slot).nbytes > SMALL
+        for slot in trace.outputs:
+            far[slot] |= trace.spec(slot).nbytes > SMALL
+        pinned = [*trace.outputs, *(g.slot for g in trace.guards)]
+        kernel, together = kernels_of(trace)
+        self.schedule = schedule = Schedule(trace, far, pinned, kernel, together)
+        far &= (schedule.root == np.arange(len(trace))) & (schedule.group >= 0) | (schedule.cls == C_INPUT)
+        top = 64  # the first bytes stay unused: operands that do not exist point there
+        places = {}
+        for slot, _, _ in slots:
+            if not far[slot]:
+                nbytes = trace.spec(slot).nbytes
+                top = (top + 63) & -64 if nbytes > 64 else top
+                places[slot] = top
+                top += max((nbytes + 7) & -8, 8)
+        place, needs, top = place_values(trace, schedule, far, pinned, top)
+        for slot, offset in places.items():
+            place[slot] = offset
+        emitter = Emitter(trace, schedule, place, needs, kernel, top)
+        self.emitter = emitter
+        self._name_externals(far, slots, place)
+        emitter.run()
+        self._emit_outputs(far)
+        emitter.emit(vm.END)
+        self._freeze(slots, far, place)
+        self._pool: list[_Instance] = []
+        self._seen: dict[int, np.ndarray] = {}
+
+    # --- building ---------------------------------------------------------------------------------
+
+    def _name_externals(self, far: np.ndarray, slots: list, place: np.ndarray) -> None:
+        """Number what lies outside of the memory: large arguments, captures, constants, results."""
+        external = self.emitter.external
+        self.far_inputs: list[tuple[int, int]] = []
+        self.far_captures: list[tuple[int, int]] = []
+        self.far_constants: list[tuple[int, np.ndarray]] = []
+        self.n_external = 0
+        lists: dict[str, list] = {"input": self.far_inputs, "capture": self.far_captures}
+        for slot, kind, k in slots:
+            if not far[slot]:
+                continue
+            external[slot] = self.n_external
+            if kind == "constant":
+                self.far_constants.append((self.n_external, self.trace.constants[slot]))
+            else:
+                lists[kind].append((self.n_external, k))
+            self.n_external += 1
+        self.far_outputs: dict[int, int] = {}  # number of the result -> external
+        cls = self.schedule.cls
+        for k, slot in enumerate(self.trace.outputs):
+            if far[slot] and cls[slot] in (C_REGION, C_CALL, C_SINK) and slot not in external:
+                external[slot] = self.n_external
+                self.far_outputs[k] = self.n_external
+                self.n_external += 1
+        del place
+
+    def _emit_outputs(self, far: np.ndarray) -> None:
+        """Results that are not computed where they go: copies at the end, or views of the memory."""
+        e = self.emitter
+        self.near_outputs: list[tuple[int, int]] = []  # (number of the result, memory offset)
+        for k, slot in enumerate(self.trace.outputs):
+            if k in self.far_outputs:
+                continue
+            root = int(self.schedule.root[slot])
+            spec = self.trace.spec(slot)
+            if root not in e.external and spec.nbytes <= SMALL:
+                self.near_outputs.append((k, int(e.place[root]) + int(self.schedule.offset[slot])))
+                continue
+            self.far_outputs[k] = self.n_external
+            e.emit(vm.COPY, e.pointer(self.n_external + 1, 0), e.of(slot), e.number(spec.nbytes))
+            self.n_external += 1
+        del far
+
+    def _freeze(self, slots: list, far: np.ndarray, place: np.ndarray) -> None:
+        e, trace = self.emitter, self.trace
+        self.words = e.words[: e.at].copy()
+        self.memory_bytes = e.top + 64
+        self.image = np.zeros(self.memory_bytes, np.uint8)
+        for offset, data in e.fixed:
+            raw = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+            self.image[offset : offset + raw.size] = raw
+        for slot, kind, k in slots:
+            if kind == "constant" and not far[slot]:
+                raw = np.ascontiguousarray(trace.constants[k]).reshape(-1).view(np.uint8)
+                self.image[place[slot] : place[slot] + raw.size] = raw
+        self.near_inputs = [
+            (k, int(place[s]), trace.spec(s)) for s, kind, k in slots if kind == "input" and not far[s]
+        ]
+        self.near_captures = [
+            (k, int(place[s]), trace.spec(s)) for s, kind, k in slots if kind == "capture" and not far[s]
+        ]
+        self.input_specs: list[Spec] = [trace.spec(s) if s >= 0 else None for s in trace.inputs]  # type: ignore[misc]
+        self.output_specs: list[Spec] = [trace.spec(s) for s in trace.outputs]
+        self.numbers = np.array(e.numbers or [0], np.int64)
+        self.number_offsets = e.params  # numbers that are addresses in memory
+        self.regions = np.array(e.regions or [0], np.int64)
+        self.pointers = e.pointers
+        self.patches = np.array(
+            [(k, base - 1, offset) for k, (base, offset) in enumerate(e.pointers) if base] or [(0, 0, 0)],
+            np.int64,
+        )
+        self.n_patches = sum(1 for base, _ in e.pointers if base)
+        self.guard_places = [
+            (
+                int(place[self.schedule.root[g.slot]]),
+                int(self.schedule.offset[g.slot]),
+                int(self.schedule.root[g.slot]),
+            )
+            for g in trace.guards
+        ]
+        self.external_of = dict(e.external)
+        self.scratch_words, self.buffer_bytes = e.scratch_words, e.buffer_bytes
+        self.kernels = e.library.kernels
+        self.specs = spec_table.rows
+        self.run_program, self.run_tiles = _entry()
+        del self.emitter, self.schedule
+
+    # --- running ----------------------------------------------------------------------------------
+
+    def run(
+        self, arrays: Sequence[np.ndarray], out: Sequence[np.ndarray] | None = None
+    ) -> tuple[int, list[np.ndarray] | None]:
+        """Replay.
+
+        Parameters
+        ----------
+        arrays : sequence of ndarray
+            One C-contiguous array of the recorded shape and dtype per argument.
+        out : sequence of ndarray, optional
+            C-contiguous arrays to write the results to.
+
+        Returns
+        -------
+        failed : int
+            Index of the first guard that does not hold, -1 if all do.
+        results : list of ndarray or None
+            Fresh arrays (or those of ``out``); ``None`` if a guard failed.
+
+        Raises
+        ------
+        ProgramError
+            If a kernel refuses its operands.
+        """
+        try:
+            instance = self._pool.pop()
+        except IndexError:
+            instance = _Instance(self)
+        try:
+            return instance.run(arrays, out)
+        finally:
+            self._pool.append(instance)
+
+    def looked(self, k: int) -> np.ndarray:
+        """The value that guard ``k`` saw when this thread's last replay failed."""
+        import threading
+
+        return self._seen.pop(threading.get_ident())
+
+
+class _Instance:
+    """What one replay at a time writes to."""
+
+    def __init__(self, program: Program) -> None:
+        p = self.program = program
+        self.memory, base = aligned(p.memory_bytes)
+        self.start = base - address_of(self.memory)
+        self.memory[self.start : self.start + p.memory_bytes] = p.image
+        self.buffers, buffers = aligned(p.buffer_bytes)
+        self.scratch = np.zeros(p.scratch_words, np.int64)
+        self.external = np.zeros(max(1, p.n_external), np.int64)
+        self.pointers = np.array([base + offset if not b else 0 for b, offset in p.pointers] or [0], np.int64)
+        self.numbers = p.numbers.copy()
+        for index, offset in p.number_offsets:
+            self.numbers[index] = base + offset
+        for number, a in p.far_constants:
+            self.external[number] = address_of(a)
+        f = self.frame = np.zeros(vm.FRAME, np.int64)
+        f[vm.CODE], f[vm.MEMORY], f[vm.POINTERS] = address_of(p.words), base, address_of(self.pointers)
+        f[vm.KERNELS], f[vm.WORDS], f[vm.REGIONS] = map(address_of, (p.kernels, self.numbers, p.regions))
+        f[vm.PATCHES], f[vm.N_PATCHES] = address_of(p.patches), p.n_patches
+        f[vm.EXTERNAL], f[vm.SCRATCH], f[vm.BUFFERS] = (
+            address_of(self.external),
+            address_of(self.scratch),
+            buffers,
+        )
+        f[vm.SPECS], f[vm.RUN_TILES] = address_of(p.specs), p.run_tiles
+        self.frame_at = address_of(f)
+        self.inputs = [(k, self.view(at, spec)) for k, at, spec in p.near_inputs]
+        captures = p.trace.captures
+        self.captures = [(captures[k][1], self.view(at, spec)) for k, at, spec in p.near_captures]
+        self.far_captures = [(number, captures[k][1]) for number, k in p.far_captures]
+        self.outputs = [(k, self.view(at, p.output_specs[k])) for k, at in p.near_outputs]
+        self.ext = memoryview(self.external)
+
+    def view(self, offset: int, spec: Spec) -> np.ndarray:
+        """Part of the memory as an array."""
+        return np.ndarray(spec.shape, spec.dtype, self.memory, self.start + offset)
+
+    def run(
+        self, arrays: Sequence[np.ndarray], out: Sequence[np.ndarray] | None
+    ) -> tuple[int, list[np.ndarray] | None]:
+        """Replay on this instance's memory."""
+        p = self.program
+        for k, view in self.inputs:
+            view[...] = arrays[k]
+        kept = []  # captures must live until the program has run
+        for capture, view in self.captures:
+            view[...] = capture.array()
+        for number, k in p.far_inputs:
+            self.ext[number] = data_address(arrays[k])
+        for number, capture in self.far_captures:
+            a = capture.array()
+            kept.append(a)
+            self.ext[number] = data_address(a)
+        results: list[Any] = [None] * len(p.output_specs)
+        for k, number in p.far_outputs.items():
+            a = self._target(p, k, arrays, kept, out)
+            results[k] = a
+            self.ext[number] = data_address(a)
+        status = vm.execute(p.run_program, self.frame_at)
+        if status:
+            return self._failed(status, arrays)
+        if out is None:
+            for k, view in self.outputs:
+                results[k] = view.copy()
+            return -1, results
+        for k, view in self.outputs:
+            out[k][...] = view
+        for k in p.far_outputs:
+            if results[k] is not out[k]:
+                out[k][...] = results[k]
+        return -1, list(out)
+
+    def _target(self, p: Program, k: int, arrays: Any, kept: list, out: Any) -> np.ndarray:
+        """Where result ``k`` is written: never over what is still to be read."""
+        spec = p.output_specs[k]
+        if out is None:
+            return np.empty(spec.shape, spec.dtype)
+        read = [arrays[j] for _, j in p.far_inputs] + kept
+        if any(np.may_share_memory(out[k], a) for a in read):
+            return np.empty(spec.shape, spec.dtype)
+        return out[k]
+
+    def _failed(self, status: int, arrays: Any) -> tuple[int, None]:
+        if status < 0:
+            raise ProgramError(int(self.frame[vm.FAILED_ROW]), int(status))
+        import threading
+
+        p = self.program
+        k = int(status) - 1
+        place, offset, root = p.guard_places[k]
+        spec = p.trace.spec(p.trace.guards[k].slot)
+        if root in p.external_of:
+            address = int(self.external[p.external_of[root]]) + offset
+            raw = (ctypes.c_char * spec.nbytes).from_address(address)
+            value = np.frombuffer(raw, spec.dtype).reshape(spec.shape).copy()
+        else:
+            value = self.view(place + offset, spec).copy()
+        p._seen[threading.get_ident()] = value
+        del arrays
+        return k, None

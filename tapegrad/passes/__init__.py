@@ -1,0 +1,38 @@
+"""Passes: each rewrites a trace into one that computes the same.
+
+They run in the order of ``ORDER``; a test holds every one of them, and all together, to the values and
+derivatives of the trace they were given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tapegrad.passes.accumulate import accumulate_in_place
+from tapegrad.passes.common import merge_common
+from tapegrad.passes.dead import remove_dead
+from tapegrad.passes.fold import fold_constants
+from tapegrad.passes.signs import move_signs
+from tapegrad.passes.simplify import simplify
+from tapegrad.trace import Trace
+
+__all__ = ["ORDER", "optimise"]
+
+ORDER: tuple[Callable[[Trace], Trace], ...] = (
+    remove_dead,
+    simplify,
+    fold_constants,
+    simplify,
+    merge_common,
+    move_signs,
+    merge_common,
+    accumulate_in_place,
+    remove_dead,
+)
+
+
+def optimise(trace: Trace) -> Trace:
+    """Run all passes."""
+    for step in ORDER:
+        trace = step(trace)
+    return trace

@@ -1,0 +1,285 @@
+"""A trace: one recorded path through a function, as plain arrays.
+
+It is what compiling starts from, what passes rewrite, and what is saved.  Rows are those of the tape without
+source offsets and without flags: ``(op, spec, x, y, z, signature)``; a row's number is its slot, and operands
+precede results.  A trace holds no pointers and no Tensors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from tapegrad.ops.table import INPUT, Kind
+from tapegrad.ops.table import rows as table_rows
+from tapegrad.spec import Spec, broadcast_shapes
+from tapegrad.spec import table as spec_table
+from tapegrad.tape import Place, TapeError
+
+if TYPE_CHECKING:
+    from tapegrad.ops.record import Signature
+
+__all__ = ["INTEGER", "TRUTH", "VALUE", "Capture", "Guard", "Trace", "where"]
+
+OP, SPEC, X, Y, Z, SIG = range(6)
+COLUMNS = 6
+TRUTH, INTEGER, VALUE = range(3)  # what a guard compares: truth, int(), or the exact bytes
+GUARD_NAMES = ("truth", "integer", "value")
+
+
+class Guard(NamedTuple):
+    """What Python looked at while the function was recorded, and what it saw."""
+
+    slot: int
+    kind: int
+    expected: int | bytes  # for VALUE: the bytes of the whole array, so that NaN equals itself
+    place: Place | None = None
+
+
+class Capture(Protocol):
+    """An array that the function uses and does not get as argument: read again at each replay."""
+
+    def array(self) -> np.ndarray: ...
+
+
+def where(place: Place | None) -> str:
+    """``file:line`` of a place."""
+    if place is None or place[0] is None:
+        return "-"
+    code, offset = place
+    line = None
+    for begin, end, number in code.co_lines():
+        if begin <= offset < end:
+            line = number
+    return f"{os.path.basename(code.co_filename)}:{line}"
+
+
+@dataclass
+class Trace:
+    """One path through a function, in single-assignment form.
+
+    Attributes
+    ----------
+    code : ndarray of int64, shape (n, 6)
+        Columns op, spec, x, y, z, signature.  Elementwise operands below zero name ``consts[-operand - 1]``.
+    inputs : list of int
+        The slot of each array argument; -1 if the function does not use it.
+    captures : list of (int, Capture)
+        Slots whose array is read again at each replay.
+    constants : dict
+        Slots with a fixed value.
+    outputs : list of int
+        The slots of the results.
+    guards : list of Guard
+        In the order in which Python looked.
+    places : list
+        Per row, where it was recorded.
+    """
+
+    code: np.ndarray
+    consts: np.ndarray
+    signatures: list[Signature]
+    inputs: list[int]
+    outputs: list[int]
+    captures: list[tuple[int, Capture]] = field(default_factory=list)
+    constants: dict[int, np.ndarray] = field(default_factory=dict)
+    guards: list[Guard] = field(default_factory=list)
+    places: list[Place | None] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+    def spec(self, slot: int) -> Spec:
+        """Shape and dtype of a slot."""
+        return spec_table.by_id[int(self.code[slot, SPEC])]
+
+    def row(self, slot: int) -> Any:
+        """The primitive of a slot."""
+        return table_rows[int(self.code[slot, OP])]
+
+    def with_rows(self, code: np.ndarray, new: np.ndarray, **changes: Any) -> Trace:
+        """Copy, with other rows: ``new[slot]`` is a slot's new number, -1 for one that is gone."""
+        number = new.tolist()
+        kept = [-1] * len(code)
+        for old in range(len(number) - 1, -1, -1):
+            if number[old] >= 0:
+                kept[number[old]] = old
+        places = self.places
+        changes.setdefault("places", [places[k] if 0 <= k < len(places) else None for k in kept])
+        changes.setdefault("constants", {number[i]: a for i, a in self.constants.items() if number[i] >= 0})
+        return replace(
+            self,
+            code=code,
+            inputs=[number[i] if i >= 0 else -1 for i in self.inputs],
+            outputs=[number[i] for i in self.outputs],
+            captures=[(number[i], c) for i, c in self.captures if number[i] >= 0],
+            guards=[g._replace(slot=number[g.slot]) for g in self.guards],
+            **changes,
+        )
+
+    # --- looking at it ----------------------------------------------------------------------------
+
+    def format(self) -> str:
+        """SSA text: one line per instruction, guards among them, source lines beside them."""
+        guards: dict[int, list[Guard]] = {}
+        for guard in self.guards:
+            guards.setdefault(guard.slot, []).append(guard)
+        argument = {slot: k for k, slot in enumerate(self.inputs)}
+        captured = {slot for slot, _ in self.captures}
+        lines = []
+        for i in range(len(self.code)):
+            row = self.row(i)
+            operands = []
+            for k in range(row.arity):
+                o = int(self.code[i, X + k])
+                operands.append(f"%{o}" if o >= 0 else repr(float(self.consts[-o - 1])))
+            if row.kind in (Kind.STRUCTURED, Kind.MOVEMENT):
+                static = self.signatures[int(self.code[i, SIG])].static
+                operands += [f"{k}={v}" for k, v in static.items()]
+                if row.kind is Kind.MOVEMENT and self.code[i, Z]:
+                    operands.append(f"offset={int(self.code[i, Z])}")
+            name = row.name
+            if row is INPUT:
+                name = (
+                    f"argument {argument[i]}" if i in argument else "capture" if i in captured else "constant"
+                )
+            place = self.places[i] if i < len(self.places) else None
+            text = f"%{i}:{self.spec(i)!r} = {name} {', '.join(operands)}".rstrip()
+            lines.append(f"{text:<64}# {where(place)}")
+            for guard in guards.get(i, ()):
+                seen = "the recorded value" if guard.kind == VALUE else guard.expected
+                text = f"guard {GUARD_NAMES[guard.kind]} of %{i} is {seen}"
+                lines.append(f"{text:<64}# {where(guard.place)}")
+        lines.append("return " + ", ".join(f"%{i}" for i in self.outputs))
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.format()
+
+    # --- verifying it -----------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Verify everything that kernels rely on.
+
+        Raises
+        ------
+        TapeError
+            If an opcode, slot, constant, signature, shape, dtype, guard or array does not fit.
+        """
+        n = len(self.code)
+        _require(self.code.shape == (n, COLUMNS) and self.code.dtype == np.int64, "rows of six integers")
+        _require(self.consts.ndim == 1 and self.consts.dtype == np.float64, "constants are float64")
+        given = {i for i in self.inputs if i >= 0}
+        captured = {i for i, _ in self.captures}
+        _require(len(given) == sum(i >= 0 for i in self.inputs), "each argument has a slot of its own")
+        for i in range(n):
+            self._check_row(i, given, captured)
+        for i in (*given, *captured, *self.constants):
+            _require(0 <= i < n and self.row(i) is INPUT, f"%{i} is not an input")
+        for i, a in self.constants.items():
+            _require(_fits(a, self.spec(i)), f"the constant %{i} is not {self.spec(i)!r}")
+        for i in self.outputs:
+            _require(0 <= i < n, f"output %{i} does not exist")
+        for guard in self.guards:
+            _require(0 <= guard.slot < n, f"guarded slot %{guard.slot} does not exist")
+            spec = self.spec(guard.slot)
+            if guard.kind == VALUE:
+                same = isinstance(guard.expected, bytes) and len(guard.expected) == spec.nbytes
+                _require(same, f"guard of %{guard.slot}: {spec.nbytes} bytes expected")
+            else:
+                _require(guard.kind in (TRUTH, INTEGER), f"guard of %{guard.slot}: unknown kind {guard.kind}")
+                _require(isinstance(guard.expected, int) and spec.size == 1, f"guard of %{guard.slot}")
+
+    def _check_row(self, i: int, given: set[int], captured: set[int]) -> None:
+        op, spec_id, sig = int(self.code[i, OP]), int(self.code[i, SPEC]), int(self.code[i, SIG])
+        _require(0 <= op < len(table_rows), f"%{i}: unknown opcode {op}")
+        _require(0 <= spec_id < len(spec_table.by_id), f"%{i}: unknown spec {spec_id}")
+        row, spec = table_rows[op], spec_table.by_id[spec_id]
+        if row is INPUT:
+            known = (i in given) + (i in captured) + (i in self.constants)
+            _require(known == 1, f"%{i}: an input must be an argument, a capture or a constant")
+            return
+        inputs: list[Spec] = []
+        for k in range(row.arity):
+            o = int(self.code[i, X + k])
+            _require(o < i, f"%{i} = {row.name}: operand %{o} does not precede its result")
+            if o < 0:
+                ok = row.kind is Kind.ELEMENTWISE and -o <= len(self.consts)
+                _require(ok, f"%{i} = {row.name}: no constant {-o - 1}")
+            else:
+                inputs.append(self.spec(o))
+        if row.kind is Kind.ELEMENTWISE:
+            _check_elementwise(i, row, spec, [int(o) for o in self.code[i, X : X + row.arity]], inputs)
+            return
+        _require(0 <= sig < len(self.signatures), f"%{i} = {row.name}: unknown signature {sig}")
+        signature = self.signatures[sig]
+        _require(signature.row is row, f"%{i} = {row.name}: signature is for {signature.row.name}")
+        _require(signature.out is spec, f"%{i} = {row.name}: result is {spec!r}, not {signature.out!r}")
+        _require(tuple(inputs) == signature.in_specs, f"%{i} = {row.name}: operands are {inputs}")
+        raw = int(self.code[i, Z]) if row.arity < 3 else 0
+        if row.kind is Kind.MOVEMENT or row.wants_raw:
+            static = signature.static
+            size = inputs[0].size if row.kind is Kind.MOVEMENT else max(inputs[0].size, spec.size)
+            _check_strides(f"%{i} = {row.name}", static["shape"], static["strides"], raw, size)
+        else:
+            _require(raw == 0, f"%{i} = {row.name}: unexpected offset {raw}")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise TapeError(message)
+
+
+def _fits(a: Any, spec: Spec) -> bool:
+    return (
+        isinstance(a, np.ndarray) and a.shape == spec.shape and a.dtype == spec.dtype and a.flags.c_contiguous
+    )
+
+
+def _check_elementwise(i: int, row: Any, spec: Spec, operands: Sequence[int], inputs: Sequence[Spec]) -> None:
+    """Shapes broadcast to the result's, and dtypes are those that the row's kernel is compiled for."""
+    from tapegrad.engine.kernel_table import elementwise_out
+
+    try:
+        shape = broadcast_shapes(row.name, (), *[s.shape for s in inputs])
+    except ValueError as error:
+        raise TapeError(f"%{i}: {error}") from None
+    _require(shape == spec.shape, f"%{i} = {row.name}: result has shape {spec.shape}, not {shape}")
+    rest = iter(inputs)
+    dtypes = [next(rest).dtype if o >= 0 else None for o in operands]
+    if row.typed_by:
+        ok = all(d is None or d.kind == "b" for d in dtypes[: row.typed_by])
+        _require(ok, f"%{i} = {row.name}: its first operand must be boolean")
+    typed = [d for d in dtypes[row.typed_by :] if d is not None]
+    _require(len(set(typed)) <= 1, f"%{i} = {row.name}: operands of dtypes {typed}")
+    if typed:
+        expected = elementwise_out(row, typed[0])
+        _require(expected == spec.dtype, f"%{i} = {row.name}: result is {spec.dtype}, not {expected}")
+        _require(
+            row.dtype_rule != "float" or typed[0].kind == "f",
+            f"%{i} = {row.name}: operands of dtype {typed[0]}",
+        )
+        _require(
+            row.dtype_rule != "bits" or typed[0].kind in "biu",
+            f"%{i} = {row.name}: operands of dtype {typed[0]}",
+        )
+    else:
+        _require(elementwise_out(row, spec.dtype) == spec.dtype, f"%{i} = {row.name}: only constants")
+
+
+def _check_strides(what: str, shape: Any, strides: Any, offset: int, size: int) -> None:
+    """A strided walk stays inside ``size`` elements."""
+    _require(len(shape) == len(strides), f"{what}: shape {shape} with strides {strides}")
+    if 0 in shape:
+        return
+    low = high = offset
+    for n, s in zip(shape, strides):
+        if s < 0:
+            low += (n - 1) * s
+        else:
+            high += (n - 1) * s
+    _require(low >= 0 and high < size, f"{what}: elements {low} to {high} of {size}")
