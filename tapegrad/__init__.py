@@ -21,6 +21,7 @@ from tapegrad.autograd import set_grad_enabled as set_grad_enabled
 from tapegrad.compiled import compile as compile
 from tapegrad.ops import namespace as _namespace
 from tapegrad.recording import GuardWarning as GuardWarning
+from tapegrad.tape import TapeError as TapeError
 from tapegrad.transforms import checkpoint as checkpoint
 from tapegrad.transforms import elementwise_grad as elementwise_grad
 from tapegrad.transforms import grad as grad
@@ -39,11 +40,11 @@ __array_api_version__ = "2024.12"
 
 _grad_mode = ("autograd", "detect_anomaly", "enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled")
 _transforms = (
-    "checkpoint", "elementwise_grad", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "value_and_grad", "vjp",
-    "vmap",
+    "checkpoint", "elementwise_grad", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp",
+    "value_and_grad", "vjp", "vmap",
 )  # fmt: skip
-_compiled = ("GuardWarning", "compile")
-_late = ("custom_op", "testing")  # imported when first used
+_compiled = ("GuardWarning", "TapeError", "compile")
+_late = ("custom_op", "load", "testing")  # imported when first used
 
 globals().update(_namespace.exports)
 __all__ = sorted([*_namespace.exports, *_grad_mode, *_transforms, *_compiled, *_late])
@@ -54,6 +55,10 @@ def __getattr__(name: str) -> Any:
         from tapegrad.custom import custom_op
 
         return custom_op
+    if name == "load":
+        from tapegrad.loaded import load
+
+        return load
     if name in _late:
         from importlib import import_module
 

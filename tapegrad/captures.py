@@ -24,17 +24,17 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.executed import ATTRIBUTE, Load, loads_of, unaccounted
 from tapegrad.tensor import Tensor
 
 __all__ = ["Environment", "Site", "attach_sites", "random_line", "typed"]
 
+NUMERIC = (float, complex, np.inexact)  # zeros have signs, NaN equals itself: compare what is printed
 LONGEST = 4096  # elements of a container that are watched
 MOST = 20_000  # objects that are looked into
-NOISE = frozenset(("CACHE", "EXTENDED_ARG", "NOP", "PRECALL", "PUSH_NULL", "RESUME"))
-NAME = frozenset(("LOAD_CLASSDEREF", "LOAD_DEREF", "LOAD_GLOBAL", "LOAD_NAME"))
-ATTRIBUTE = frozenset(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"))
 SIMPLE = (bool, int, float, complex, str, bytes, type(None))
-METADATA = frozenset(("shape", "ndim", "size", "dtype", "itemsize", "nbytes"))
+
+RANDOM = (random.Random, np.random.Generator, np.random.RandomState)
 
 _contents = attrgetter("cell_contents")
 
@@ -77,8 +77,8 @@ def _same(old: Any, new: Any) -> bool:
         return True
     if old.__class__ is not new.__class__:
         return False
-    if isinstance(old, SIMPLE) or isinstance(old, np.generic):
-        return bool(old == new) and repr(old) == repr(new) or (old != old and new != new)
+    if isinstance(old, (*SIMPLE, np.generic)):
+        return repr(old) == repr(new) if isinstance(old, NUMERIC) else bool(old == new)
     if isinstance(old, types.MethodType):
         return old.__func__ is new.__func__ and old.__self__ is new.__self__
     return False
@@ -94,11 +94,12 @@ def _alike(old: Any, new: Any) -> bool:
 class Site:
     """An array or tensor that the function reaches by name; what is read when a recording used it."""
 
-    __slots__ = ("computed", "label", "value")
+    __slots__ = ("loads", "names", "value")
 
     def __init__(self, value: Any, label: str) -> None:
-        self.value, self.label = value, label
-        self.computed = False  # whether more is read of it, somewhere, than its shape and dtype
+        self.value = value
+        self.names = {label.rpartition(".")[2]}
+        self.loads: list[Load] | None = None  # where the code loads its names; ``None``: it has none
 
 
 class _Group:
@@ -129,10 +130,6 @@ def _pairs(d: dict) -> tuple:
     return (*d, *d.values())
 
 
-def _steps(code: types.CodeType) -> list[dis.Instruction]:
-    return [i for i in dis.get_instructions(code) if i.opname not in NOISE]
-
-
 class Environment:
     """Everything that a function reaches by name, as it is now.
 
@@ -161,7 +158,7 @@ class Environment:
         self._seen: dict[int, Any] = {}
         self._objects: list[tuple[Any, str]] = []
         self._names: set[str] = set()  # attributes that the code reads
-        self._computed: set[str] = set()  # names of which more is read than shape and dtype
+        self._loads: dict[str, list[Load]] = {}
         self._scopes: dict[int, tuple[Any, dict[str, str]]] = {}  # watched names, by namespace
         self._visit(function, getattr(function, "__qualname__", "function"))
         self._attributes()
@@ -170,8 +167,8 @@ class Environment:
                 getter = _at_least_two(itemgetter, labels)
                 self.groups.append(_Group(scope, getter, [*labels.values(), *labels.values()]))
         for site in self.sites.values():
-            name = site.label.rpartition(".")[2]
-            site.computed = not name.isidentifier() or name in self._computed
+            if all(name.isidentifier() for name in site.names):
+                site.loads = [load for name in site.names for load in self._loads.get(name, ())]
         self._seen.clear()
         self._objects.clear()
         self._index()
@@ -185,6 +182,8 @@ class Environment:
     def _visit(self, value: Any, label: str) -> None:
         """Look into an object, once."""
         if isinstance(value, SIMPLE) or id(value) in self._seen or len(self._seen) > MOST:
+            if id(value) in self.sites:
+                self.sites[id(value)].names.add(label.rpartition(".")[2])
             return
         self._seen[id(value)] = value
         if isinstance(value, (np.ndarray, Tensor)):
@@ -195,6 +194,8 @@ class Environment:
             else:
                 self._behind(value, label)
         elif isinstance(value, types.MethodType):
+            if isinstance(value.__self__, RANDOM):
+                self.random_names.add(label.rpartition(".")[2])
             self._visit(value.__func__, label)
             self._visit(value.__self__, label.rpartition(".")[0] or label)
         elif isinstance(value, functools.partial):
@@ -213,7 +214,7 @@ class Environment:
             if not _is_library_module(value):
                 self._objects.append((value, label))
         elif isinstance(value, (types.BuiltinFunctionType, types.BuiltinMethodType)):
-            if isinstance(value.__self__, (random.Random, np.random.Generator, np.random.RandomState)):
+            if isinstance(value.__self__, RANDOM):
                 self.random_names.add(label.rpartition(".")[2])
         elif not isinstance(value, (np.ufunc, np.dtype, np.generic)):
             self._object(value, label)
@@ -246,8 +247,7 @@ class Environment:
         self.codes.append(code)
         labels = self._scopes.setdefault(id(scope), (scope, {}))[1]
         fresh = []
-        steps = _steps(code)
-        for k, step in enumerate(steps):
+        for step in dis.get_instructions(code):
             kind, name = step.opname, step.argval
             if kind in ("LOAD_GLOBAL", "LOAD_NAME") and name in scope and name not in labels:
                 fresh.append(name)
@@ -255,12 +255,8 @@ class Environment:
                     labels[name] = name
             if kind in ATTRIBUTE:
                 self._names.add(name)
-            if kind in NAME or (kind in ATTRIBUTE and name not in METADATA):
-                after = steps[k + 1] if k + 1 < len(steps) else step
-                measured = after.opname in ATTRIBUTE and after.argval in METADATA
-                counted = after.opname.startswith("CALL") and k > 0 and steps[k - 1].argval == "len"
-                if not (measured or counted):
-                    self._computed.add(name)
+        for name, load in loads_of(code):
+            self._loads.setdefault(name, []).append(load)
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
                 self._code(constant, scope)
@@ -286,19 +282,22 @@ class Environment:
 
     def _object(self, value: Any, label: str) -> None:
         """An object or a class of the user's; attributes are found once all names are known."""
-        from tapegrad.compiled import Compiled, _WeakMethod
+        from tapegrad.arguments import WeakMethod
+        from tapegrad.compiled import Compiled
 
         if isinstance(value, Compiled):
             self._visit(value.__tapegrad_compiled__, label)
             return
-        if isinstance(value, _WeakMethod):
+        if isinstance(value, WeakMethod):
             self._visit(value.__func__, label)
             self._visit(value.__self__, label.rpartition(".")[0] or label)
             return
         kind = value if isinstance(value, type) else type(value)
         if _is_library_module(sys.modules.get(kind.__module__)):
-            if callable(value) and not isinstance(value, type):
+            if not isinstance(value, type):
                 self._behind(value, label)
+                if isinstance(getattr(value, "__dict__", None), dict):
+                    self._objects.append((value, label))  # a namespace, say
             return
         self._objects.append((value, label))
         for c in kind.__mro__:
@@ -433,19 +432,24 @@ class Environment:
 
     def copies(self) -> dict[int, np.ndarray]:
         """What the arrays hold with which NumPy may compute, by ``id`` of the site."""
-        sites = [s for s in self.sites.values() if s.computed and isinstance(s.value, np.ndarray)]
+        sites = [s for s in self.sites.values() if s.loads != [] and isinstance(s.value, np.ndarray)]
         return {id(s): s.value.copy() for s in sites if s.value.dtype.kind in "biufc"}
 
 
-def attach_sites(captures: list[Any], environment: Environment, copies: dict[int, np.ndarray]) -> list[tuple]:
+def attach_sites(
+    captures: list[Any],
+    environment: Environment,
+    copies: dict[int, np.ndarray],
+    executed: dict[types.CodeType, set[int]] | None,
+) -> list[tuple[Site, np.ndarray]]:
     """Tell captures by which name their array is reached.
 
     Returns
     -------
     list of (Site, ndarray)
-        The other arrays among ``copies``: NumPy may have computed with them.
+        The arrays among ``copies`` with which NumPy may have computed, too.
     """
-    used = set()
+    places: dict[int, set[Any]] = {}
     for capture in captures:
         source = capture.source
         site = environment.sites.get(id(source))
@@ -454,8 +458,15 @@ def attach_sites(captures: list[Any], environment: Environment, copies: dict[int
             site = environment.sites.get(id(source))
         if site is not None:
             capture.attach(site)
-            used.add(id(site))
-    return [(s, copies[id(s)]) for s in environment.sites.values() if id(s) in copies and id(s) not in used]
+            places.setdefault(id(site), set()).update(capture.places)
+    out = []
+    for site in environment.sites.values():
+        if id(site) in copies:
+            used = places.get(id(site))
+            computed = used is None if site.loads is None else unaccounted(site.loads, used or (), executed)
+            if computed:
+                out.append((site, copies[id(site)]))
+    return out
 
 
 def random_line(environment: Environment) -> str | None:

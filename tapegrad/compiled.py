@@ -1,9 +1,9 @@
 """``compile``: record a function once, replay it often.
 
-A *signature* (structure, shapes, dtypes, static values) has a tree of recorded paths: its nodes are the places
-where Python looked at a value, its edges what was seen there, its leaves programs.  A call runs the most recently
-used path, which checks its guards as it goes; where one fails, the tree says which path to try next, or the
-function is recorded again.  What the function captures is checked first (`captures.Environment`).
+A *signature* (structure, shapes, dtypes, static values) has a tree of recorded paths (`paths.Entry`).  A call
+runs the most recently used one, which checks its guards as it goes; where one fails, the tree says which path
+to try next, or the function is recorded again.  What the function captures is checked first
+(`captures.Environment`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import inspect
 import os
 import random
 import threading
-import types
 import warnings
 import weakref
 from collections import Counter, OrderedDict
@@ -23,18 +22,20 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.arguments import Static, WeakMethod, as_array, check_out, is_data, line_of, reference
 from tapegrad.captures import Environment, attach_sites, random_line, typed
-from tapegrad.recording import GuardWarning, Recording, outcome, plain_array
-from tapegrad.spec import Spec, intern_spec
+from tapegrad.executed import ExecutedLines
+from tapegrad.paths import Entry, Path
+from tapegrad.recording import GuardWarning, Recording
+from tapegrad.spec import intern_spec
 from tapegrad.tape import current
 from tapegrad.tensor import Tensor, tensor_from_array
-from tapegrad.trace import INTEGER, VALUE, Trace, where
-from tapegrad.tree import LEAF, Structure, flatten
+from tapegrad.trace import Trace, where
+from tapegrad.tree import Structure, flatten
 
 __all__ = ["CompileStats", "Compiled", "compile"]
 
 MAX_SIGNATURES = 128
-INT64_LIMIT = 1 << 63
 MAX_ENVIRONMENTS = 8
 MAX_INSTANCES = 256
 BEHAVED = 257  # flags.num: C-contiguous and aligned
@@ -72,163 +73,8 @@ class CompileStats:
     tier: str = "interpret"
 
 
-class _Static:
-    """A static argument, among the leaves."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-
 class _Unrecordable(Exception):
-    """This call cannot be replayed; the function itself answers it."""
-
-
-class Node:
-    """Where Python looked at a value; edges by what it saw."""
-
-    __slots__ = ("edges", "path", "recent", "slot")
-
-    def __init__(self) -> None:
-        self.slot = -1  # what was looked at
-        self.edges: dict[tuple[int, Any], Node] = {}
-        self.path: Path | None = None  # the recording that ends here
-        self.recent: Path | None = None  # the most recently used one below
-
-    def below(self) -> Path | None:
-        """The most recently used path from here on."""
-        if self.recent is not None:
-            return self.recent
-        found = [p for p in (self.path, *[n.below() for n in self.edges.values()]) if p is not None]
-        return max(found, key=lambda p: p.used, default=None)
-
-
-class Path:
-    """One recorded way through the function, ready to run.
-
-    Attributes
-    ----------
-    trace : Trace
-        As recorded.
-    program
-        What runs it.
-    structure : Structure
-        Of the result; ``results`` says, per leaf, which output it is, or -1 for one of ``fixed``.
-    """
-
-    __slots__ = (
-        "captures", "contents", "fixed", "nodes", "program", "results", "shape", "structure", "trace", "used",
-    )  # fmt: skip
-
-    def __init__(self, trace: Trace, program: Any, structure: Structure, results: list[int], fixed: list) -> None:
-        self.trace, self.program = trace, program
-        self.structure, self.results, self.fixed = structure, results, fixed
-        self.captures = [capture for _, capture in trace.captures]
-        self.contents: list[tuple[Any, np.ndarray]] = []  # arrays that NumPy computed with, as they were
-        self.nodes: list[Node] = []
-        self.used = 0
-        plain = all(r >= 0 for r in results)
-        self.shape = 0  # of the result: 1 an array, 2 a number, 3 a flat tuple of these, 0 another
-        if plain and structure is LEAF:
-            self.shape = 1 if trace.spec(trace.outputs[0]).shape else 2
-        elif plain and structure.container is tuple and all(c is LEAF for c in structure.children):
-            self.shape = 3
-
-    def ready(self) -> bool:
-        """Whether what was captured can be read: the arrays have their shapes, and their contents, still."""
-        for capture in self.captures:
-            if not capture.fits():
-                return False
-        for site, copy in self.contents:
-            now = site.value
-            if now.shape != copy.shape or now.dtype != copy.dtype or now.tobytes() != copy.tobytes():
-                return False
-        return True
-
-    def deliver(self, arrays: list[np.ndarray], tensors: bool) -> Any:
-        """The result, in the form that the function gave it."""
-        if tensors:
-            values: list[Any] = [tensor_from_array(a) for a in arrays]
-        elif self.shape == 1:
-            return arrays[0]
-        elif self.shape == 2:
-            return arrays[0].item()
-        else:
-            values = [a if a.shape else a.item() for a in arrays]
-        if self.shape == 3:
-            return tuple(values)
-        leaves = [values[r] if r >= 0 else v for r, v in zip(self.results, self.fixed)]
-        return self.structure.unflatten(leaves)
-
-
-class Entry:
-    """The recorded paths of one signature."""
-
-    __slots__ = ("differentiates", "paths", "recent", "recorded", "root", "ticks")
-
-    def __init__(self) -> None:
-        self.root = Node()
-        self.recent: Path | None = None
-        self.paths: list[Path] = []
-        self.ticks = self.recorded = 0
-        self.differentiates = False  # a captured tensor requires grad
-
-    def insert(self, path: Path) -> None:
-        """Add a path to the tree."""
-        node, nodes = self.root, []
-        for guard in path.trace.guards:
-            nodes.append(node)
-            if node.slot != guard.slot and (node.edges or node.path is not None):
-                self._drop_below(node)  # recorded when something else was constant
-            node.slot = guard.slot
-            node = node.edges.setdefault((guard.kind, guard.expected), Node())
-        if node.edges or node.path is not None:
-            self._drop_below(node)
-        node.path = path
-        path.nodes = [*nodes, node]
-        self.paths.append(path)
-        self.recorded += 1
-        self.use(path)
-
-    def use(self, path: Path) -> None:
-        """Note that a path was used last."""
-        self.ticks += 1
-        path.used = self.ticks
-        self.recent = path
-        for node in path.nodes:
-            node.recent = path
-
-    def remove(self, path: Path) -> None:
-        """Forget a path."""
-        if path in self.paths:
-            self.paths.remove(path)
-        for node in path.nodes:
-            if node.recent is path:
-                node.recent = None
-        path.nodes[-1].path = None
-        for before, node in zip(path.nodes[-2::-1], path.nodes[:0:-1]):
-            if node.path is not None or node.edges:
-                break
-            before.edges = {k: n for k, n in before.edges.items() if n is not node}
-        if self.recent is path:
-            self.recent = self.root.below()
-
-    def _drop_below(self, node: Node) -> None:
-        for path in [p for p in self.paths if node in p.nodes]:
-            self.remove(path)
-        node.edges, node.path, node.recent = {}, None, None
-
-    def next(self, path: Path, k: int, value: np.ndarray) -> Path | None:
-        """Where to go on when guard ``k`` of a path has seen another value; ``None``: nobody knows."""
-        if k >= len(path.nodes) - 1:
-            return None
-        kind = path.trace.guards[k].kind
-        edges = path.nodes[k].edges
-        node = edges.get((kind, outcome(kind, value)))
-        if node is None and kind == INTEGER:
-            node = edges.get((VALUE, value.tobytes()))
-        return None if node is None else node.below()
+    """The call cannot be replayed; the function itself answers it."""
 
 
 class _Window:
@@ -308,11 +154,15 @@ class Compiled:
         if parameters and inspect.Parameter.VAR_POSITIONAL not in kinds:
             for n in nums:
                 if not -count <= n < count:
-                    raise ValueError(f"compile: static_argnums has {n}, but {function!r} takes {count} arguments")
+                    raise ValueError(
+                        f"compile: static_argnums has {n}, but {function!r} takes {count} arguments"
+                    )
         if parameters and inspect.Parameter.VAR_KEYWORD not in kinds:
             for name in names:
                 if name not in parameters:
-                    raise ValueError(f"compile: static_argnames has {name!r}; {function!r} takes {parameters}")
+                    raise ValueError(
+                        f"compile: static_argnames has {name!r}; {function!r} takes {parameters}"
+                    )
         positions = {n + count if n < 0 else n for n in nums}
         called = {parameters[n] for n in positions if n < len(parameters)} | set(names)
         positions |= {k for k, name in enumerate(parameters) if name in names and positional[k]}
@@ -357,6 +207,35 @@ class Compiled:
         """The most recently recorded or used path; ``print`` it to read it."""
         return self._last.trace if self._last is not None else None
 
+    def save(self, path: Any) -> None:
+        """Write what is recorded to a file, without Python code; `tapegrad.load` reads it.
+
+        Parameters
+        ----------
+        path : path-like
+            The file is replaced in one step, or not at all.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing is recorded.
+        TypeError
+            If a static argument, or a fixed part of a result, is no number, string, or tuple of these.
+        """
+        from tapegrad.saving import save
+
+        save(self, path)
+
+    def __reduce__(self) -> Any:
+        from tapegrad.pickling import reduce
+
+        return reduce(self)
+
+    def __deepcopy__(self, memo: dict) -> Compiled:
+        from tapegrad.pickling import deepcopy
+
+        return deepcopy(self, memo)
+
     def __repr__(self) -> str:
         return f"<compiled {self._name}>"
 
@@ -370,9 +249,9 @@ class Compiled:
             if known is not None and known[0]() is instance:
                 self._instances.move_to_end(key)
                 return known[1]
-            bound = Compiled(_WeakMethod(self.__tapegrad_compiled__, instance), *self._bound_options())
+            bound = Compiled(WeakMethod(self.__tapegrad_compiled__, instance), *self._bound_options())
             bound._name = self._name
-            self._instances[key] = (_reference(instance), bound)
+            self._instances[key] = (reference(instance), bound)
             while len(self._instances) > MAX_INSTANCES:
                 self._instances.popitem(last=False)
             return bound
@@ -386,7 +265,13 @@ class Compiled:
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         tape = current.tape
         fast = self._fast
-        if fast is not None and len(args) == fast.count and not kwargs and not tape.recording and not tape.depth:
+        if (
+            fast is not None
+            and len(args) == fast.count
+            and not kwargs
+            and not tape.recording
+            and not tape.depth
+        ):
             for a, wanted in zip(args, fast.wanted):
                 if wanted.__class__ is tuple:
                     if (
@@ -449,7 +334,9 @@ class Compiled:
         try:
             found = self._replay(key, entry, arrays, out)
             if found is None:
-                found = self._record_and_replay(key, entry, environment, leaves, structure, arrays, out, known)
+                found = self._record_and_replay(
+                    key, entry, environment, leaves, structure, arrays, out, known
+                )
                 entry = self._environments[0][1].get(key, entry)
                 if entry.differentiates and tensors and tape.grad_enabled:
                     return self._write(self.__tapegrad_compiled__(*args, **kwargs), out)
@@ -464,8 +351,8 @@ class Compiled:
     def _take_apart(self, args: tuple, kwargs: dict[str, Any]) -> tuple[list[Any], Structure]:
         nums, names = self._static_nums, self._static_names
         if nums or names:
-            args = tuple([_Static(a) if k in nums else a for k, a in enumerate(args)])
-            kwargs = {k: _Static(v) if k in names else v for k, v in kwargs.items()}
+            args = tuple([Static(a) if k in nums else a for k, a in enumerate(args)])
+            kwargs = {k: Static(v) if k in names else v for k, v in kwargs.items()}
         return flatten((args, kwargs))
 
     def _arrays(self, leaves: list[Any]) -> tuple[list[np.ndarray], list[Any]]:
@@ -473,22 +360,22 @@ class Compiled:
         arrays, parts = [], []
         for leaf in leaves:
             try:
-                array = _as_array(leaf)
+                array = as_array(leaf)
                 if array is not None:
                     parts.append(intern_spec(array.shape, array.dtype))
                     arrays.append(array)
                     continue
             except TypeError as error:
                 raise TypeError(f"compile: an argument of {self._name}: {error}") from None
-            value = leaf.value if leaf.__class__ is _Static else leaf
+            value = leaf.value if leaf.__class__ is Static else leaf
             try:
                 part = typed(value)
                 hash(part)
             except TypeError:
-                kind = "static argument" if leaf.__class__ is _Static else "argument"
+                kind = "static argument" if leaf.__class__ is Static else "argument"
                 raise TypeError(
-                    f"compile: a {kind} of {self._name} is a {type(value).__name__}, which is neither an array nor "
-                    "hashable; pass arrays, numbers, containers of these, or hashable static values"
+                    f"compile: a {kind} of {self._name} is a {type(value).__name__}, which is neither an array "
+                    "nor hashable; pass arrays, numbers, containers of these, or hashable static values"
                 ) from None
             parts.append(part)
         return arrays, parts
@@ -497,7 +384,10 @@ class Compiled:
         """Called while another function is recorded or transformed: its operations belong there."""
         from tapegrad.ops.record import as_operand
 
-        made = [x.value if x.__class__ is _Static else as_operand(x, "compile") if _is_data(x) else x for x in leaves]
+        made = [
+            x.value if x.__class__ is Static else as_operand(x, "compile") if is_data(x) else x
+            for x in leaves
+        ]
         args, kwargs = structure.unflatten(made)
         return self.__tapegrad_compiled__(*args, **kwargs)
 
@@ -516,7 +406,9 @@ class Compiled:
                 return None
             buffers = None if out is None else self._buffers(path, out)
             try:
-                failed, results = path.program.run(arrays) if buffers is None else path.program.run(arrays, buffers)
+                failed, results = (
+                    path.program.run(arrays) if buffers is None else path.program.run(arrays, buffers)
+                )
             except _refusals() as error:  # by a kernel, of its operands: Python's own run says where
                 raise _Unrecordable from error
             if failed < 0:
@@ -541,10 +433,12 @@ class Compiled:
         """The arrays of ``out``, one per output."""
         leaves, structure = flatten(out)
         if structure != path.structure or any(r < 0 for r in path.results):
-            raise ValueError(f"compile: out must have the structure of the result, {path.structure!r}, not {structure!r}")
+            raise ValueError(
+                f"compile: out must have the structure of the result, {path.structure!r}, not {structure!r}"
+            )
         for leaf, r in zip(leaves, path.results):
             spec = path.trace.spec(path.trace.outputs[r])
-            _check_out(leaf, spec.shape, spec.dtype)
+            check_out(leaf, spec.shape, spec.dtype)
         return leaves
 
     def _write(self, result: Any, out: Any) -> Any:
@@ -554,10 +448,12 @@ class Compiled:
         targets, structure = flatten(out)
         values, own = flatten(result)
         if structure != own:
-            raise ValueError(f"compile: out must have the structure of the result, {own!r}, not {structure!r}")
+            raise ValueError(
+                f"compile: out must have the structure of the result, {own!r}, not {structure!r}"
+            )
         for target, value in zip(targets, values):
             array = value.detach().numpy() if isinstance(value, Tensor) else np.asarray(value)
-            _check_out(target, array.shape, array.dtype)
+            check_out(target, array.shape, array.dtype)
             target[...] = array
         return out
 
@@ -665,9 +561,9 @@ class Compiled:
             self._evicted += len(dropped.paths) if dropped is not None else 0
         reasons = ", ".join(reason for reason, _ in window.reasons.most_common(3)) or "its guards"
         warnings.warn(
-            f"compile: {self._name} was recorded {window.recordings} times for one signature, because of {reasons}; "
-            "from now on it is called without compiling for these arguments. Keep values tensors, use tg.where "
-            "instead of branching, or make what changes an argument (static, if it has few values)",
+            f"compile: {self._name} was recorded {window.recordings} times for one signature, because of "
+            f"{reasons}; from now on it is called without compiling for these arguments. Keep values tensors, use "
+            "tg.where instead of branching, or make what changes an argument (static, if it has few values)",
             GuardWarning,
             stacklevel=5,
         )
@@ -686,7 +582,8 @@ class Compiled:
         recording = Recording(self._name, grad_enabled)
         copies = environment.copies()
         state = _random_state(environment)
-        with recording:
+        executed = ExecutedLines(environment.codes if copies else ())
+        with recording, executed:
             outputs, shape, results, fixed = self._run(recording, leaves, structure, arrays)
         if _random_state(environment) != state:
             self._refuse_random(environment)
@@ -697,7 +594,7 @@ class Compiled:
         recording.warn(trace, self._warned)
         environment.absorb_growth()
         path = Path(trace, build(trace), shape, results, fixed)
-        path.contents = attach_sites(path.captures, environment, copies)
+        path.contents = attach_sites(path.captures, environment, copies, executed.lines)
         entry.differentiates |= recording.captures_grad
         return path
 
@@ -707,7 +604,7 @@ class Compiled:
         """Call the function on placeholders; take its result apart."""
         data = iter(arrays)
         made = [
-            x.value if x.__class__ is _Static else recording.argument(next(data)) if _is_data(x) else x
+            x.value if x.__class__ is Static else recording.argument(next(data)) if is_data(x) else x
             for x in leaves
         ]
         args, kwargs = structure.unflatten(made)
@@ -728,7 +625,7 @@ class Compiled:
                 fixed.append(leaf)
             else:
                 raise TypeError(
-                    f"compile: {self._name} ({_line_of(self.__tapegrad_compiled__)}) returned a "
+                    f"compile: {self._name} ({line_of(self.__tapegrad_compiled__)}) returned a "
                     f"{type(leaf).__name__}; return tensors, arrays, numbers, strings or containers of these"
                 )
         return outputs, shape, results, fixed
@@ -739,14 +636,20 @@ class Compiled:
             return  # another thread may have drawn
         at = f" at {line}" if line else ""
         raise RuntimeError(
-            f"compile: {self._name} draws random numbers{at}; a replay would repeat the same ones. Draw outside of "
-            "the function and pass the numbers as an argument"
+            f"compile: {self._name} draws random numbers{at}; a replay would repeat the same ones. Draw outside "
+            "of the function and pass the numbers as an argument"
         )
 
     # --- define-by-run ----------------------------------------------------------------------------
 
     def _direct(
-        self, args: tuple, kwargs: dict[str, Any], leaves: list[Any], structure: Structure, tensors: bool, out: Any
+        self,
+        args: tuple,
+        kwargs: dict[str, Any],
+        leaves: list[Any],
+        structure: Structure,
+        tensors: bool,
+        out: Any,
     ) -> Any:
         """Call the function itself, on tensors; NumPy in, NumPy out all the same."""
         self._fallbacks += 1
@@ -754,8 +657,14 @@ class Compiled:
             return self._write(self.__tapegrad_compiled__(*args, **kwargs), out)
         made = []
         for x in leaves:
-            array = _as_array(x)
-            made.append(x.value if x.__class__ is _Static else x if array is None else tensor_from_array(np.array(array)))
+            array = as_array(x)
+            made.append(
+                x.value
+                if x.__class__ is Static
+                else x
+                if array is None
+                else tensor_from_array(np.array(array))
+            )
         args, kwargs = structure.unflatten(made)
         values, shape = flatten(self.__tapegrad_compiled__(*args, **kwargs))
         results = []
@@ -774,75 +683,12 @@ def _refusals() -> Any:
     return ProgramError
 
 
-class _WeakMethod:
-    """A method that does not keep its object alive."""
-
-    def __init__(self, function: Callable, instance: Any) -> None:
-        self.__func__ = function
-        self._instance = _reference(instance)
-        functools.update_wrapper(self, function, updated=())
-        bound = types.MethodType(function, instance)
-        try:
-            self.__signature__ = inspect.signature(bound)
-        except (TypeError, ValueError):
-            pass
-
-    @property
-    def __self__(self) -> Any:
-        return self._instance()
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.__func__(self._instance(), *args, **kwargs)
-
-
-def _reference(instance: Any) -> Callable[[], Any]:
-    try:
-        return weakref.ref(instance)
-    except TypeError:
-        return lambda: instance
-
-
-def _is_data(leaf: Any) -> bool:
-    """Whether a leaf is an input; static if not."""
-    if leaf.__class__ is int:
-        return -INT64_LIMIT <= leaf < INT64_LIMIT
-    if isinstance(leaf, np.generic):
-        return leaf.dtype.kind in "biuf"
-    return leaf.__class__ in (float, bool) or isinstance(leaf, (Tensor, np.ndarray))
-
-
-def _as_array(leaf: Any) -> np.ndarray | None:
-    """A leaf as the array it is computed with; ``None`` for a static one."""
-    kind = leaf.__class__
-    if kind is ndarray:
-        return plain_array(leaf)
-    if kind is complex:
-        raise TypeError("dtype complex128 is not supported")
-    if not _is_data(leaf):
-        return None
-    if isinstance(leaf, Tensor):
-        return leaf._compute()
-    return np.array(leaf, np.int64) if kind is int else plain_array(np.asarray(leaf))
-
-
-def _check_out(target: Any, shape: tuple, dtype: np.dtype) -> None:
-    if not isinstance(target, np.ndarray):
-        raise TypeError(f"compile: out must hold arrays, not {type(target).__name__}")
-    if target.shape != shape or target.dtype != dtype:
-        raise ValueError(
-            f"compile: out has shape {target.shape} and dtype {target.dtype}; expected {shape} and {dtype}"
-        )
-    if not (target.flags.c_contiguous and target.flags.writeable):
-        raise ValueError("compile: out must be C-contiguous and writeable")
-
-
-def _line_of(function: Any) -> str:
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return f"{os.path.basename(code.co_filename)}:{code.co_firstlineno}" if code is not None else "-"
-
-
 def _random_state(environment: Environment) -> tuple:
-    own = tuple([repr(g.bit_generator.state if hasattr(g, "bit_generator") else g.get_state()) for g in environment.generators])
+    states = [
+        g.bit_generator.state if hasattr(g, "bit_generator") else g.get_state()
+        for g in environment.generators
+    ]
+    own = tuple(map(repr, states))
     legacy: Any = np.random.get_state()
     return random.getstate(), legacy[1].tobytes(), legacy[2:], own
 

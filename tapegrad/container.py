@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.ops.axes import size_of
-from tapegrad.spec import DTYPES, MAX_DIMS
+from tapegrad.spec import BOOL, DTYPES, MAX_DIMS
 from tapegrad.tape import TapeError
 
 __all__ = ["pack", "unpack"]
@@ -68,6 +68,8 @@ def _array_of(name: str, data: memoryview, described: Any) -> np.ndarray:
     size = size_of(shape) * dtype.itemsize
     _require(len(data) == len(start) + size and data[: len(start)] == start, f"{name}: not {dtype} of shape {shape}")
     array = np.frombuffer(data[len(start) :], dtype.newbyteorder("<")).reshape(shape)
+    # NumPy counts truths by adding bytes up, so any other byte would do harm there
+    _require(dtype != BOOL or not size or int(array.view(np.uint8).max()) <= 1, f"{name}: bytes that are no truths")
     return array.astype(dtype)  # a copy: aligned, writeable, and in this machine's byte order
 
 

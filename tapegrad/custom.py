@@ -19,10 +19,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
-from tapegrad import _jit
 from tapegrad.engine import user_kernels as kernels
 from tapegrad.engine.kernel_table import rule_uses
 from tapegrad.engine.user_rules import Looked, digest, recordable, scalar_expressions
@@ -195,22 +193,22 @@ class ScalarRule:
                 return
         jitted = kernels.jitted(self.function)
         self.reads = read_bits(self.function) & ((2 << op.arity) - 1)
-        operands = [numba.float64] * len(names)
+        operands = [kernels.types.float64] * len(names)
         try:
             found = kernels.result_type(op.name, jitted, operands, f"the derivative for operand {k}")
         except TypeError as error:
             raise TypeError(
                 f"{error} (nor can it be recorded: {self.why})" if self.why else str(error)
             ) from None
-        if self.pick < 0 and isinstance(found, numba.types.BaseTuple) and op.arity == 1:
+        if self.pick < 0 and isinstance(found, kernels.types.BaseTuple) and op.arity == 1:
             self.pick = 0
         if self.pick >= 0:
-            if not isinstance(found, numba.types.BaseTuple) or len(found) != op.arity:
+            if not isinstance(found, kernels.types.BaseTuple) or len(found) != op.arity:
                 raise TypeError(
                     f"{op.name}: the derivative must return a tuple of {op.arity} cotangents, not {found}"
                 )
             found = found[self.pick]
-        self.flows = found is not numba.types.none
+        self.flows = found is not kernels.types.none
         if self.flows and not isinstance(found, kernels.NUMBERS):
             raise TypeError(
                 f"{op.name}: the derivative for operand {k} must return a real number, not {found}"
@@ -325,7 +323,7 @@ class ScalarOp(CustomOp):
                 f"custom_op: dtype of an elementwise operation is 'float' or 'same', not {dtype!r}"
             )
         self.forward = kernels.jitted(forward)
-        found = kernels.result_type(name, self.forward, [numba.float64] * self.arity, "the function")
+        found = kernels.result_type(name, self.forward, [kernels.types.float64] * self.arity, "the function")
         if not isinstance(found, kernels.NUMBERS):
             raise TypeError(f"{name}: an elementwise function must return a real number, not {found}")
         self.rules: list[ScalarRule | None] = [None] * self.arity
@@ -336,7 +334,7 @@ class ScalarOp(CustomOp):
         self.row = _scalar_row(self, name, self.forward, self.arity, given, self.no_derivative)
         if dtype == "same":
             self.row.dtype_rule = "same"
-        if isinstance(found, numba.types.Boolean):
+        if isinstance(found, kernels.types.Boolean):
             if derivative is not None:
                 raise TypeError(f"{name}: a function that returns truths has no derivative")
             self.row.dtype_rule, self.row.rules = "bool", ()
@@ -448,7 +446,8 @@ def custom_op(
         raise TypeError(f"custom_op: forward must be a Python or jitted function, not {plain!r}")
     if elementwise and shape is not None:
         raise ValueError("custom_op: shape= is for operations of arrays; pass elementwise=False as well")
-    full = f"custom:{name or f'{plain.__module__}.{plain.__qualname__}'}"
+    module = plain.__module__ or "__main__"
+    full = f"custom:{name or f'{module}.{plain.__qualname__}'}"
     if re.search(r"[\[\]']", full):
         raise ValueError(f"custom_op: a name may not contain brackets or quotes, as {full!r} does")
     code = digest(forward, derivative, shape, elementwise, None if dtype is None else str(dtype))
@@ -458,8 +457,8 @@ def custom_op(
             return known
         if known is not None and name is not None and not replace:
             raise ValueError(
-                f"custom_op: {name!r} is already the name of an operation with other code; pass replace=True to "
-                "let the name stand for this one (earlier tapes keep the other)"
+                f"custom_op: {name!r} is already the name of an operation with other code; pass replace=True "
+                "to let the name stand for this one (earlier tapes keep the other)"
             )
         op: CustomOp
         if elementwise:

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
-from tapegrad import _jit
 from tapegrad.custom import CustomOp, Part, _lock, _raising, read_bits
 from tapegrad.engine import user_kernels as kernels
 from tapegrad.engine.user_rules import recordable
@@ -28,13 +26,6 @@ __all__ = ["ArrayOp"]
 MEMO = 1024  # operand specs whose row is remembered
 
 
-def jitted(function: Callable) -> Any:
-    """A plain function is compiled with its indices checked: out of bounds is an error."""
-    if kernels.is_jitted(function):
-        return function
-    return numba.njit(**{**_jit.FLAGS, "boundscheck": True})(function)
-
-
 class ArrayOp(CustomOp):
     """A custom operation of arrays."""
 
@@ -44,7 +35,7 @@ class ArrayOp(CustomOp):
         super().__init__(name, forward, derivative, code)
         if shape is not None and not callable(shape):
             raise TypeError(f"custom_op: shape must be a function of the operands' shapes, not {shape!r}")
-        self.forward = jitted(forward)
+        self.forward = kernels.jitted(forward, checked=True)
         self.shape_rule = shape
         self.dtype = None if dtype in (None, "float") else np.dtype(dtype)
         if self.dtype is not None and self.dtype not in DTYPES:
@@ -107,8 +98,9 @@ class ArrayOp(CustomOp):
             rules = [None if p is None else self._rule(k, p, out_ndim) for k, p in enumerate(self.parts)]
         code = kernels.ArrayCode(name, self.forward, ndims, out_ndim, range(self.arity))
         return Row(
-            name, Kind.STRUCTURED, self.arity, self.forward, tuple(rules), shape=shape, public=False, user=code,
-            result=None if self.dtype is None else self.dtype.name, doc=f"A custom operation, {self.name}.",
+            name, Kind.STRUCTURED, self.arity, self.forward, tuple(rules), shape=shape, public=False,
+            user=code, result=None if self.dtype is None else self.dtype.name,
+            doc=f"A custom operation, {self.name}.",
         )  # fmt: skip
 
     def _rule(self, k: int, part: Part, out_ndim: int) -> Callable:
@@ -120,8 +112,8 @@ class ArrayOp(CustomOp):
                     result = part.function(g, out, *operands)
                 except RuntimeError as error:
                     raise RuntimeError(
-                        f"{self.name}: the derivative for operand {k} could not be recorded ({error}); write it "
-                        "as an expression in tapegrad's functions, or jit it with @numba.njit"
+                        f"{self.name}: the derivative for operand {k} could not be recorded ({error}); write "
+                        "it as an expression in tapegrad's functions, or jit it with @numba.njit"
                     ) from error
                 result = self._pick(part, result)
             return None if result is None else self._shaped(result, operands[k], k)
@@ -143,8 +135,8 @@ class ArrayOp(CustomOp):
             return ns.broadcast_to(result, x._spec.shape)
         except ValueError:
             raise ValueError(
-                f"{self.name}: the derivative for operand {k} has shape {result._spec.shape}, but the operand "
-                f"has shape {x._spec.shape}"
+                f"{self.name}: the derivative for operand {k} has shape {result._spec.shape}, but the "
+                f"operand has shape {x._spec.shape}"
             ) from None
 
     # --- jitted derivatives -----------------------------------------------------------------------

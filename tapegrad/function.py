@@ -204,7 +204,7 @@ class Node:
         Those of the arguments; -1 where none is differentiated.
     """
 
-    __slots__ = ("constant", "ctx", "differentiable", "freed", "function", "in_slots", "in_specs", "out_specs",
+    __slots__ = ("ctx", "differentiable", "freed", "function", "in_slots", "in_specs", "out_specs",
                  "saved", "slots")  # fmt: skip
 
     def __init__(
@@ -358,8 +358,8 @@ class Node:
             return t
         raise RuntimeError(
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
-            f"a tensor of shape {t._spec.shape} saved by {self.function.__name__}. Use an out-of-place operation "
-            "there, or save a clone()."
+            f"a tensor of shape {t._spec.shape} saved by {self.function.__name__}. Use an out-of-place "
+            "operation there, or save a clone()."
         )
 
     def _checked(self, found: Any) -> list[Tensor | None]:
@@ -368,7 +368,8 @@ class Node:
         n = len(self.in_specs)
         if len(grads) < n or any(g is not None for g in grads[n:]):
             raise RuntimeError(
-                f"function {self.name} returned an incorrect number of gradients (expected {n}, got {len(grads)})"
+                f"function {self.name} returned an incorrect number of gradients "
+                f"(expected {n}, got {len(grads)})"
             )
         out: list[Tensor | None] = []
         for k, (g, spec) in enumerate(zip(grads, self.in_specs)):
@@ -377,8 +378,8 @@ class Node:
                 continue
             if spec is None:
                 raise RuntimeError(
-                    f"function {self.name} returned a gradient different from None at position {k + 1}, but the "
-                    "corresponding forward input was not a Tensor"
+                    f"function {self.name} returned a gradient different from None at position {k + 1}, but "
+                    "the corresponding forward input was not a Tensor"
                 )
             g = as_operand(g, self.name)
             if g._spec.shape != spec.shape:

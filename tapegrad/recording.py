@@ -73,10 +73,11 @@ class ArrayCapture:
     another array of the same shape and dtype, that one is read (`captures.Site`).
     """
 
-    __slots__ = ("_root", "_site", "plain", "source", "spec")
+    __slots__ = ("_root", "_site", "places", "plain", "source", "spec")
 
-    def __init__(self, array: np.ndarray, spec: Spec) -> None:
+    def __init__(self, array: np.ndarray, spec: Spec, places: set[Place]) -> None:
         self.source, self.spec = array, spec
+        self.places = places  # where it became an operand
         self.plain = plain_array(array) is array
         self._site: Any = None
         self._root: Any = None
@@ -90,9 +91,9 @@ class ArrayCapture:
 
     def fits(self) -> bool:
         """Whether the array can be read: it still has its shape (arrays can be reshaped in place)."""
-        if self._site is not None and self._site.value is not self._root:
-            if not self._follow(self._site.value):
-                return False
+        moved = self._site is not None and self._site.value is not self._root
+        if moved and not self._follow(self._site.value):
+            return False
         return self.source.shape == self.spec.shape
 
     def _follow(self, root: np.ndarray) -> bool:
@@ -116,6 +117,7 @@ class TensorCapture:
     """A tensor from outside, read again at each replay; its name may be bound to another one."""
 
     __slots__ = ("_site", "source", "spec")
+    places: tuple = ()
 
     def __init__(self, tensor: Tensor) -> None:
         self.source, self.spec = tensor, tensor._spec
@@ -142,10 +144,13 @@ class TensorCapture:
 class _Use:
     """An array that was used as an operand: where, and what it held then."""
 
-    __slots__ = ("array", "changed", "copy", "place", "slots", "tensor")
+    __slots__ = ("array", "changed", "copy", "place", "places", "slots", "tensor")
 
     def __init__(self, array: np.ndarray, place: Place | None) -> None:
         self.array, self.place = array, place
+        self.places: set[Place] = set()
+        self.copy = np.empty(0)  # what it held when it was used last, and
+        self.tensor: Any = None  # the operand that stands for that
         self.changed = False
         self.slots: list[tuple[int, np.ndarray]] = []
 
@@ -300,15 +305,20 @@ class Recording(Tape):
             If the dtype is not one that tapegrad computes with.
         """
         use = self.arrays.get(id(array))
+        place = user_location(1)
         if use is None:
             intern_spec(array.shape, array.dtype.newbyteorder("="))  # raises for what cannot be an operand
-            use = self.arrays[id(array)] = _Use(array, user_location(1))
+            use = self.arrays[id(array)] = _Use(array, place)
+        if place is not None:
+            use.places.add(place)
+        if not use.slots:
+            pass
         elif use.copy.shape == array.shape and use.copy.tobytes() == plain_array(array).tobytes():
             if use.tensor._tape is self and use.tensor._slot == use.slots[-1][0]:
                 return use.tensor
         else:
             use.changed = True
-            use.place = user_location(1)
+            use.place = place
         use.copy = np.array(plain_array(array), order="C", subok=False)
         use.tensor, slot = self._input(intern_spec(use.copy.shape, use.copy.dtype), use.copy)
         use.slots.append((slot, use.copy))
@@ -435,7 +445,7 @@ class Recording(Tape):
         for slot, t in leaks.items():
             t._tape, t._slot, t._rg = None, -1, 0
             t._value = self.keep.get(slot) if compute else None
-            if t._extra is not None:
+            if t._extra is not None and id(t) not in self.touched:
                 t._extra.base = t._extra.views = None
         self.tensors.clear()
         self.keep.clear()
@@ -469,8 +479,8 @@ class Recording(Tape):
         self._restore()
         what, place = changed[0]
         raise RuntimeError(
-            f"compile: {self.name} {what}, used at {where(place)}; a replay would not repeat that. Return the "
-            "new value instead (for gradients: use autograd.grad or tapegrad.grad), and change the tensor "
+            f"compile: {self.name} {what}, used at {where(place)}; a replay would not repeat that. Return "
+            "the new value instead (for gradients: use autograd.grad or tapegrad.grad), and change the tensor "
             "outside of the function"
         )
 
@@ -493,11 +503,11 @@ class Recording(Tape):
             slot, copy = use.slots[-1]
             if use.changed or copy.tobytes() != plain_array(use.array).tobytes():
                 raise RuntimeError(
-                    f"compile: {self.name} changes, while it runs, an array that others hold and that it uses "
-                    f"at {where(use.place)}; a replay would not repeat that. Compute a new array instead, or "
+                    f"compile: {self.name} changes, while it runs, an array that others hold and that it "
+                    f"uses at {where(use.place)}; a replay would not repeat that. Compute a new array instead, or "
                     "make the array inside the function"
                 )
-            captures.append((slot, ArrayCapture(use.array, intern_spec(copy.shape, copy.dtype))))
+            captures.append((slot, ArrayCapture(use.array, intern_spec(copy.shape, copy.dtype), use.places)))
         own = Counter([id(o.item) for o in (*self.outside.values(), *self.touched.values())])
         for slot, o in self.outside.items():
             if _count(o) > _ITEM_ALONE + own[id(o.item)] - 1:
@@ -507,15 +517,17 @@ class Recording(Tape):
         return constants, captures
 
     def _is_held(self, use: _Use, bases: Counter) -> bool:
-        if _array_count(use) > _ARRAY_ALONE:
+        """Whether anybody else holds the array, or the memory that it is a view of."""
+        if _array_count(use) > _ARRAY_ALONE + bases[id(use.array)]:
             return True
         base = use.base()
         if base is None:
             return False
-        if not isinstance(base, np.ndarray) or id(base) in self.arrays:
+        if not isinstance(base, np.ndarray):
             return True
+        known = bases[id(base)] + (id(base) in self.arrays)
         del base
-        return _base_count(use) > _BASE_ALONE + bases[id(use.base())] - 1
+        return _base_count(use) > _BASE_ALONE + known - 1
 
     def _needed(self, code: np.ndarray, captured: set[int]) -> list[Guard]:
         """The guards without those on constants."""

@@ -106,6 +106,7 @@ def _new_spec(shape: tuple[int, ...], dtype: np.dtype) -> Spec:
     shape = tuple(int(n) for n in shape)
     if dtype not in dtype_index:
         raise TypeError(f"dtype {dtype} is not supported; use one of {', '.join(DTYPE_NAMES)}")
+    dtype = DTYPES[dtype_index[dtype]]  # equal dtypes need not be one object, but are compared by identity
     if len(shape) > MAX_DIMS:
         raise ValueError(f"shape {shape} has {len(shape)} dimensions; at most {MAX_DIMS} are supported")
     with table.lock:

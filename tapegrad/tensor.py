@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from tapegrad.trace import INTEGER, TRUTH, VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tapegrad.recording import Recording
 
 __all__ = ["Tensor", "new_result", "tensor", "tensor_from_array"]
 
@@ -339,18 +341,17 @@ class Tensor:
         While a function is recorded for replay, the look becomes a guard of ``kind``.
         """
         if _recordings:
-            tape = self._tape
-            if current.tape.recording:
-                return current.tape.look(self, kind)
-            if tape is not None and tape.recording:
-                tape.require_owner(self)
-                return tape.look(self, kind)
+            for tape in (current.tape, self._tape):
+                if tape is not None and tape.recording:
+                    tape.require_owner(self)
+                    return cast("Recording", tape).look(self, kind)
         return self._compute()
 
     def _peek(self) -> np.ndarray:
         """The value, for showing it: no guard."""
         tape = current.tape if current.tape.recording else self._tape
-        return tape.peek(self) if tape is not None and tape.recording else self._compute()
+        recorded = tape is not None and tape.recording
+        return cast("Recording", tape).peek(self) if recorded else self._compute()
 
     def _compute(self) -> np.ndarray:
         """The value of a tensor that is on an ordinary tape, or on none."""
@@ -660,7 +661,7 @@ def _before_change(t: Tensor, what: str) -> None:
     if _recordings:
         tape = current.tape
         if tape.recording and t._tape is not tape:
-            tape.touch(t, what)
+            cast("Recording", tape).touch(t, what)
 
 
 def _record_detach(x: Tensor, as_leaf: bool) -> Tensor:

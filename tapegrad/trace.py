@@ -29,6 +29,7 @@ OP, SPEC, X, Y, Z, SIG = range(6)
 COLUMNS = 6
 TRUTH, INTEGER, VALUE = range(3)  # what a guard compares: truth, int(), or the exact bytes
 GUARD_NAMES = ("truth", "integer", "value")
+SIGNED = (Kind.STRUCTURED, Kind.MOVEMENT)  # kinds of rows that have a signature
 
 
 class Guard(NamedTuple):
@@ -137,7 +138,7 @@ class Trace:
             for k in range(row.arity):
                 o = int(self.code[i, X + k])
                 operands.append(f"%{o}" if o >= 0 else repr(float(self.consts[-o - 1])))
-            if row.kind in (Kind.STRUCTURED, Kind.MOVEMENT):
+            if row.kind in SIGNED:
                 static = self.signatures[int(self.code[i, SIG])].static
                 operands += [f"{k}={v}" for k, v in static.items()]
                 if row.kind is Kind.MOVEMENT and self.code[i, Z]:
@@ -184,6 +185,7 @@ class Trace:
             _require(_fits(a, self.spec(i)), f"the constant %{i} is not {self.spec(i)!r}")
         for i in self.outputs:
             _require(0 <= i < n, f"output %{i} does not exist")
+        self._check_signatures()
         for guard in self.guards:
             _require(0 <= guard.slot < n, f"guarded slot %{guard.slot} does not exist")
             spec = self.spec(guard.slot)
@@ -192,7 +194,20 @@ class Trace:
                 _require(same, f"guard of %{guard.slot}: {spec.nbytes} bytes expected")
             else:
                 _require(guard.kind in (TRUTH, INTEGER), f"guard of %{guard.slot}: unknown kind {guard.kind}")
-                _require(isinstance(guard.expected, int) and spec.size == 1, f"guard of %{guard.slot}")
+                low, high = (0, 2) if guard.kind == TRUTH else (-(1 << 63), 1 << 63)
+                fits = isinstance(guard.expected, int) and low <= guard.expected < high and spec.size == 1
+                _require(fits, f"guard of %{guard.slot}: it cannot be {guard.expected!r}")
+
+    def _check_signatures(self) -> None:
+        """The parameters that kernels get are those that the shape rules give for verified arguments."""
+        from tapegrad.verify import signature_of
+
+        used = {int(self.code[i, SIG]) for i in range(len(self.code)) if self.row(i).kind in SIGNED}
+        for k in used:
+            s = self.signatures[k]
+            again = signature_of(s.row, s.in_specs, s.static)
+            same = again.out is s.out and again.params == s.params
+            _require(same, f"{s.row.name}: its parameters are not those of its arguments")
 
     def _check_row(self, i: int, given: set[int], captured: set[int]) -> None:
         op, spec_id, sig = int(self.code[i, OP]), int(self.code[i, SPEC]), int(self.code[i, SIG])
@@ -213,7 +228,8 @@ class Trace:
             else:
                 inputs.append(self.spec(o))
         if row.kind is Kind.ELEMENTWISE:
-            _check_elementwise(i, row, spec, [int(o) for o in self.code[i, X : X + row.arity]], inputs)
+            operands = [int(o) for o in self.code[i, X : X + row.arity]]
+            _check_elementwise(i, row, spec, operands, inputs, self.consts)
             return
         _require(0 <= sig < len(self.signatures), f"%{i} = {row.name}: unknown signature {sig}")
         signature = self.signatures[sig]
@@ -223,7 +239,7 @@ class Trace:
         raw = int(self.code[i, Z]) if row.arity < 3 else 0
         if row.kind is Kind.MOVEMENT or row.wants_raw:
             static = signature.static
-            size = inputs[0].size if row.kind is Kind.MOVEMENT else max(inputs[0].size, spec.size)
+            size = inputs[0].size if row.kind is Kind.MOVEMENT else spec.size
             _check_strides(f"%{i} = {row.name}", static["shape"], static["strides"], raw, size)
         else:
             _require(raw == 0, f"%{i} = {row.name}: unexpected offset {raw}")
@@ -240,9 +256,12 @@ def _fits(a: Any, spec: Spec) -> bool:
     )
 
 
-def _check_elementwise(i: int, row: Any, spec: Spec, operands: Sequence[int], inputs: Sequence[Spec]) -> None:
+def _check_elementwise(
+    i: int, row: Any, spec: Spec, operands: Sequence[int], inputs: Sequence[Spec], consts: np.ndarray
+) -> None:
     """Shapes broadcast to the result's, and dtypes are those that the row's kernel is compiled for."""
     from tapegrad.engine.kernel_table import elementwise_out
+    from tapegrad.ops.record import never_boolean
 
     try:
         shape = broadcast_shapes(row.name, (), *[s.shape for s in inputs])
@@ -252,23 +271,21 @@ def _check_elementwise(i: int, row: Any, spec: Spec, operands: Sequence[int], in
     rest = iter(inputs)
     dtypes = [next(rest).dtype if o >= 0 else None for o in operands]
     if row.typed_by:
-        ok = all(d is None or d.kind == "b" for d in dtypes[: row.typed_by])
+        ok = all(d is not None and d.kind == "b" for d in dtypes[: row.typed_by])
         _require(ok, f"%{i} = {row.name}: its first operand must be boolean")
     typed = [d for d in dtypes[row.typed_by :] if d is not None]
     _require(len(set(typed)) <= 1, f"%{i} = {row.name}: operands of dtypes {typed}")
-    if typed:
-        expected = elementwise_out(row, typed[0])
-        _require(expected == spec.dtype, f"%{i} = {row.name}: result is {spec.dtype}, not {expected}")
-        _require(
-            row.dtype_rule != "float" or typed[0].kind == "f",
-            f"%{i} = {row.name}: operands of dtype {typed[0]}",
-        )
-        _require(
-            row.dtype_rule != "bits" or typed[0].kind in "biu",
-            f"%{i} = {row.name}: operands of dtype {typed[0]}",
-        )
-    else:
-        _require(elementwise_out(row, spec.dtype) == spec.dtype, f"%{i} = {row.name}: only constants")
+    _require(len(typed) > 0, f"%{i} = {row.name}: only constants")
+    dtype = typed[0]
+    expected = elementwise_out(row, dtype)
+    _require(expected == spec.dtype, f"%{i} = {row.name}: result is {spec.dtype}, not {expected}")
+    refused = {"float": "biu", "bits": "f"}.get(row.dtype_rule, "") + ("b" if never_boolean(row) else "")
+    _require(dtype.kind not in refused, f"%{i} = {row.name}: operands of dtype {dtype}")
+    if dtype.kind != "f":
+        low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        for value in [float(consts[-o - 1]) for o in operands if o < 0]:
+            whole = value.is_integer() and low <= int(value) <= high
+            _require(whole, f"%{i} = {row.name}: the constant {value} is no {dtype}")
 
 
 def _check_strides(what: str, shape: Any, strides: Any, offset: int, size: int) -> None:

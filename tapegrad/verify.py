@@ -165,6 +165,11 @@ def _floating(name: str, spec: Spec) -> None:
     require(spec.floating, f"{name}: the operand must be floating point, not {spec.dtype}")
 
 
+def _numeric(name: str, spec: Spec) -> None:
+    """Sums of truths would be bytes that are no truths."""
+    require(spec.dtype != BOOL, f"{name}: operands of dtype bool")
+
+
 def _same_size(name: str, spec: Spec, size: int) -> None:
     require(spec.size == size, f"{name}: an operand of shape {spec.shape} in place of one of {size} elements")
 
@@ -199,16 +204,24 @@ def _scatter_strided(name: str, specs: tuple[Spec, ...], static: Static) -> None
     _shape(name, "in_shape", static["in_shape"])
     _strides(name, static)
     _same_size(name, specs[0], size_of(static["shape"]))
+    _numeric(name, specs[0])
 
 
 @_check("add_strided", "set_strided")
 def _write_strided(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     _movement(name, specs, static)
     _alike(name, *specs)
+    if name == "add_strided":
+        _numeric(name, specs[0])
     _same_size(name, specs[1], size_of(static["shape"]))
 
 
 CHECKS["clear_strided"] = _movement
+
+
+@_check("barrier")
+def _barrier(name: str, specs: tuple[Spec, ...], static: Static) -> None:
+    _names(name, static)
 
 
 @_check("gather")
@@ -225,6 +238,7 @@ def _scatter_add(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     _names(name, static, "width", "shape")
     _shape(name, "shape", static["shape"])
     g, idx = specs
+    _numeric(name, g)
     _index(name, idx)
     _blocks(name, static["width"], idx.size, g.size, size_of(static["shape"]))
 
@@ -278,6 +292,7 @@ def _gather_along(name: str, specs: tuple[Spec, ...], static: Static) -> None:
 def _scatter_along(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     _names(name, static, "axis", "n")
     g, idx = specs
+    _numeric(name, g)
     _index(name, idx)
     _axis(name, static["axis"], g.shape)
     _whole(name, "n", static["n"])
@@ -338,6 +353,7 @@ def _scan(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     _flag(name, static, flag)
     _axis(name, static["axis"], specs[0].shape)
     for other in specs[1:]:
+        _numeric(name, other)
         _alike(name, specs[0], other)
         require(other.shape == specs[0].shape, f"{name}: shapes {specs[0].shape} and {other.shape}")
 
@@ -378,7 +394,7 @@ def _matvec(name: str, specs: tuple[Spec, ...], static: Static) -> None:
 
 def _matrices(name: str, x: Spec, y: Spec) -> None:
     _alike(name, x, y)
-    require(x.dtype != BOOL, f"{name}: operands of dtype bool")
+    _numeric(name, x)
     require(x.ndim >= 2, f"{name}: shapes {x.shape} and {y.shape}")
 
 

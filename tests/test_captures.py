@@ -516,7 +516,9 @@ def test_random_numbers_are_refused():
 
     for f in (module, numpy_module, imported, generator, global_generator):
         line = f.__code__.co_firstlineno + (2 if f is numpy_module else 1)
-        with pytest.raises(RuntimeError, match=rf"{f.__name__} draws random numbers at test_captures.py:{line};.*argument"):
+        with pytest.raises(
+            RuntimeError, match=rf"{f.__name__} draws random numbers at test_captures.py:{line};.*argument"
+        ):
             tg.compile(f)(1.0)
 
     def outside(x, noise):

@@ -82,7 +82,11 @@ class Point:
 def test_nested_containers_in_and_out():
     def f(tree, *, point):
         a, (b, c) = tree["a"], tree["rest"]
-        return {"sum": a + b.sum(), "pair": Pair(c * 2, [a, "text", None, 3]), "point": Point(point.y, point.x)}
+        return {
+            "sum": a + b.sum(),
+            "pair": Pair(c * 2, [a, "text", None, 3]),
+            "point": Point(point.y, point.x),
+        }
 
     c = tg.compile(f)
     for k in (1.0, 2.0):
@@ -164,7 +168,15 @@ def test_arrays_of_any_layout():
     unaligned = np.frombuffer(b"\0" + base.tobytes(), np.uint8)[1:].view(np.float64).reshape(3, 4)
     read_only = base.copy()
     read_only.flags.writeable = False
-    for x in (base.T, base[:, ::2], base[::-1], base.astype(">f8"), unaligned, read_only, np.asfortranarray(base)):
+    for x in (
+        base.T,
+        base[:, ::2],
+        base[::-1],
+        base.astype(">f8"),
+        unaligned,
+        read_only,
+        np.asfortranarray(base),
+    ):
         np.testing.assert_array_equal(f(x), 2 * x)
         np.testing.assert_array_equal(f(x), 2 * x)
     assert f(np.array(3.0)) == 6.0
@@ -231,7 +243,9 @@ def test_out():
         assert out[1] is s
         np.testing.assert_array_equal(a, 2 * k * x)
         assert s == 3 * k
-    with pytest.raises(ValueError, match=r"out has shape \(2,\) and dtype float64; expected \(3,\) and float64"):
+    with pytest.raises(
+        ValueError, match=r"out has shape \(2,\) and dtype float64; expected \(3,\) and float64"
+    ):
         f(x, out=(np.empty(2), s))
     with pytest.raises(ValueError, match=r"dtype float32; expected \(3,\) and float64"):
         f(x, out=(np.empty(3, np.float32), s))
@@ -316,7 +330,7 @@ def test_backward_inside():
 
 
 def test_compiled_functions_nest():
-    inner, runs = counted(lambda x: x * x if x.sum() > 0 else -x)
+    inner, _ = counted(lambda x: x * x if x.sum() > 0 else -x)
     outer = tg.compile(lambda x: inner(x) + inner(np.ones(2)))
     for k in (1.0, -2.0, 3.0):
         x = np.array([k, k])

@@ -245,7 +245,7 @@ def test_hooks_and_retained_gradients():
 
 def test_forward_mode():
     t = np.array([1.0, -2.0, 0.5])
-    value, tangent = tg.jvp(Exp.apply, (X,), (t,))
+    _, tangent = tg.jvp(Exp.apply, (X,), (t,))
     np.testing.assert_allclose(tangent, np.exp(X) * t)
     np.testing.assert_allclose(
         tg.hvp(lambda x: Exp.apply(x * x).sum(), X, t), np.exp(X * X) * (4 * X * X + 2) * t
@@ -442,7 +442,7 @@ def test_wrong_gradients(returned, message):
 def test_errors_of_form():
     with pytest.raises(RuntimeError, match="should not be instantiated"):
         Exp()
-    with pytest.raises(TypeError, match="Broken.forward: result 0 is a NumPy array"):
+    with pytest.raises(TypeError, match=r"Broken\.forward: result 0 is a NumPy array"):
         broken(None, lambda ctx, x: np.ones(3)).apply(leaf(X))
     with pytest.raises(TypeError, match="save_for_backward can only save tensors"):
         broken(None, lambda ctx, x: ctx.save_for_backward(1.0)).apply(leaf(X))

@@ -35,15 +35,15 @@ __all__ = ["carry_flags", "find", "insert", "mark_dependent", "mark_wanted", "sw
 
 # The frame: addresses of the arrays of a sweep.
 (
-    E_STATE, E_SOURCE, E_SOURCE_CONSTS, E_CODE, E_CONSTS, E_INFO, E_KEYS, E_VALUES, E_SPANS, E_ROWS, E_NUMBERS,
-    E_BASES, E_READY, E_SIGNATURES, E_ARRAYS, E_MARKS, E_MAP, E_WANTED, E_PAUSES, E_IDENTITIES, E_SPECS,
-) = range(21)  # fmt: skip
+    E_STATE, E_SOURCE, E_SOURCE_CONSTS, E_CODE, E_CONSTS, E_INFO, E_KEYS, E_VALUES, E_SPANS, E_ROWS,
+    E_NUMBERS, E_BASES, E_READY, E_SIGNATURES, E_ARRAYS, E_MARKS, E_MAP, E_WANTED, E_PAUSES, E_IDENTITIES,
+) = range(20)  # fmt: skip
 EXPAND_FRAME = 32
 
 # The state of a sweep, and what it hands to Python.
 (
-    NEXT, STOP, N_ROWS, ROW_LIMIT, N_CONSTS, CONST_LIMIT, HASH_MASK, RECORD, RESTRICTED, WHERE, OPERAND, CHANGED,
-    NEED_ROWS, NEED_CONSTS, ADD_OP, PICKED,
+    NEXT, STOP, N_ROWS, ROW_LIMIT, N_CONSTS, CONST_LIMIT, HASH_MASK, RECORD, RESTRICTED, WHERE, OPERAND,
+    CHANGED, NEED_ROWS, NEED_CONSTS, ADD_OP, PICKED,
 ) = range(16)  # fmt: skip
 KEY = 20
 KEY_WORDS = 9  # which, op, result or signature, specs of x, y, z, bits of constants

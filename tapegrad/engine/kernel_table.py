@@ -228,7 +228,8 @@ class Library:
         for row in rows:
             for name in dtypes:
                 dtype = np.dtype(name)
-                if row.kind is Kind.INPUT or row.user is not None or (row.dtype_rule == "bits" and dtype.kind == "f"):
+                foreign = row.kind is Kind.INPUT or row.user is not None
+                if foreign or (row.dtype_rule == "bits" and dtype.kind == "f"):
                     continue
                 if row.kind is Kind.STRUCTURED and dtype.kind != "f" and row.result is None:
                     continue  # sums of small integers are wider than their operands

@@ -127,9 +127,12 @@ _RULE = {1: unary_rule, 2: binary_rule, 3: ternary_rule}
 # --- asking the compiler --------------------------------------------------------------------------
 
 
-def jitted(function: Callable) -> Any:
-    """A jitted function as it is, any other one jitted as kernels are: without Python's exceptions in arithmetic."""
-    return function if is_jitted(function) else numba.njit(**_jit.FLAGS)(function)
+def jitted(function: Callable, checked: bool = False) -> Any:
+    """A jitted function as it is; another one jitted as kernels are, with NumPy's errors in arithmetic.
+
+    With ``checked`` an index out of bounds is an error.
+    """
+    return function if is_jitted(function) else numba.njit(**{**_jit.FLAGS, "boundscheck": checked})(function)
 
 
 def result_type(name: str, function: Any, operands: Sequence[Any], what: str) -> Any:

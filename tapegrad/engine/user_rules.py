@@ -85,7 +85,7 @@ def recordable(function: Callable, known: dict[int, Any] | None = None) -> Calla
     """``function`` with `math` and jitted functions replaced by what records on tensors."""
     known = {} if known is None else known
     plain = getattr(function, "py_func", function)
-    if not isinstance(plain, FunctionType) or plain.__module__.split(".")[0] in OWN:
+    if not isinstance(plain, FunctionType) or (plain.__module__ or "").split(".")[0] in OWN:
         return plain
     if id(plain) in known:
         return known[id(plain)]

@@ -163,7 +163,8 @@ def as_operand(value: Any, name: str = "operation") -> Tensor:
 
             return stack_nested(value)
         if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and current.tape.recording:
-            return current.tape.capture(value)
+            recording: Any = current.tape
+            return recording.capture(value)
         array = np.array(value)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"{name}: cannot use a value of dtype {array.dtype} as an operand")
@@ -186,6 +187,13 @@ _BOOL_TWINS = {
 }
 _BOOL_AS_INT8 = ("floor_divide", "remainder", "power", "bitwise_left_shift", "bitwise_right_shift")
 _BOOL_REFUSED = {"subtract": "logical_xor", "negative": "logical_not", "positive": "a cast", "sign": "a cast"}
+
+
+def never_boolean(row: Row) -> bool:
+    """Whether the row is never recorded for boolean operands (another takes its place, or it is an error)."""
+    if row.user is not None:
+        return row.dtype_rule == "same"
+    return row.name in _BOOL_TWINS or row.name in _BOOL_AS_INT8 or row.name in _BOOL_REFUSED
 
 
 def _compute_dtype(row: Row, operands: Sequence[Any]) -> tuple[np.dtype, np.dtype]:

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from tapegrad.passes.accumulate import accumulate_in_place
 from tapegrad.passes.common import merge_common
 from tapegrad.passes.dead import remove_dead
-from tapegrad.passes.fold import fold_constants
+from tapegrad.passes.fold import fold_constants, name_scalars
 from tapegrad.passes.signs import move_signs
 from tapegrad.passes.simplify import simplify
+from tapegrad.passes.uniform import compute_uniform_once
 from tapegrad.trace import Trace
 
 __all__ = ["ORDER", "optimise"]
@@ -21,7 +22,10 @@ __all__ = ["ORDER", "optimise"]
 ORDER: tuple[Callable[[Trace], Trace], ...] = (
     remove_dead,
     simplify,
+    compute_uniform_once,
     fold_constants,
+    simplify,
+    name_scalars,
     simplify,
     merge_common,
     move_signs,

@@ -12,7 +12,7 @@ from tapegrad.ops.table import INPUT
 from tapegrad.spec import table as spec_table
 from tapegrad.trace import OP, SPEC, Trace, X
 
-__all__ = ["fold_constants"]
+__all__ = ["fold_constants", "name_scalars"]
 
 LARGEST = 1024  # elements: larger results are computed at each replay rather than kept
 
@@ -40,7 +40,7 @@ def _find(code, info, specs, fixed, wanted, largest):
 
 
 def fold_constants(trace: Trace) -> Trace:
-    """Compute what does not depend on arguments or captures; name scalars among it as constants."""
+    """Compute what does not depend on arguments or captures."""
     from tapegrad.engine.kernel_table import library
 
     n = len(trace)
@@ -54,7 +54,7 @@ def fold_constants(trace: Trace) -> Trace:
     slots = np.flatnonzero(wanted).tolist()
     if slots:
         trace = _replace(trace, slots, _compute(trace, slots))
-    return _name_scalars(trace)
+    return trace
 
 
 def _compute(trace: Trace, slots: list[int]) -> list[np.ndarray] | None:
@@ -103,7 +103,8 @@ def _use_numbers(code, info, numbers):
     return changed
 
 
-def _name_scalars(trace: Trace) -> Trace:
+def name_scalars(trace: Trace) -> Trace:
+    """Let elementwise rows name scalar constants instead of reading them."""
     from tapegrad.engine.kernel_table import library
 
     numbers = np.zeros(len(trace), np.int64)

@@ -20,7 +20,7 @@ from tapegrad.trace import OP, SPEC, Trace, X
 
 __all__ = ["redirect", "simplify"]
 
-NONE, COPY, TIMES, OVER, MINUS, PLUS, POWER, NEGATE, CHOOSE, SECOND, BROADCAST = range(11)
+NONE, COPY, TIMES, OVER, MINUS, PLUS, POWER, NEGATE, CHOOSE, SECOND, BROADCAST, MASK = range(12)
 
 
 @functools.cache
@@ -29,8 +29,8 @@ def _roles(n_rows: int) -> np.ndarray:
     roles = np.zeros(n_rows, np.int64)
     names = {
         "positive": COPY, "detach": COPY, "multiply": TIMES, "divide": OVER, "subtract": MINUS, "add": PLUS,
-        "power": POWER, "negative": NEGATE, "where": CHOOSE, "replace_value": SECOND, "broadcast_to":
-        BROADCAST,
+        "power": POWER, "negative": NEGATE, "where": CHOOSE, "replace_value": SECOND,
+        "broadcast_to": BROADCAST, "unless_zero": MASK,
     }  # fmt: skip
     for name, role in names.items():
         roles[ROWS[name].op] = role
@@ -117,6 +117,9 @@ def _find(code, consts, known, info, specs, roles, same):
         elif role == NEGATE:
             if x >= 0 and code[x, OP] == op:
                 target = code[x, X]
+        elif role == MASK:
+            if x < 0 and consts[-x - 1] != 0.0:
+                target = y
         elif role == CHOOSE and x >= 0 and known[x]:
             target = y if known[x] == 2 else code[i, X + 2]
         elif role == CHOOSE and x < 0:

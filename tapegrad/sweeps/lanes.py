@@ -27,7 +27,8 @@ class Lanes(Scratch):
 
     def __init__(self, outer: Tape, what: str) -> None:
         super().__init__()
-        self.outer, self.what = outer, what
+        self.outer: Any = outer  # perhaps a recording, which has more methods
+        self.what = what
         self.depth = outer.depth + 1
         self.grad_enabled = outer.grad_enabled
         self.outside: list[tuple[int, Tensor]] = []

@@ -84,6 +84,7 @@ class Sweep:
         f[E.E_PAUSES], f[E.E_MAP] = address_of(self.pauses), address_of(self.map)
         self.stamp: object = None
         self.prepared: tuple = ()
+        self.bases = self.ready = self.signatures = self.slots = np.zeros(0, np.int64)
         if self.source.functions:
             first: dict[int, int] = {}
             for slot, node in sorted(self.source.functions.items()):
@@ -120,7 +121,7 @@ class Sweep:
         st, f = self.store, self.frame
         sizes = (len(st.spans), len(st.signatures), len(st.arrays))
         if self.prepared != sizes:
-            old = (self.bases, self.ready, self.signatures, self.slots) if self.prepared else ()
+            old = (self.bases, self.ready, self.signatures, self.slots)
             self.prepared = sizes
             self.bases = np.full(sizes[0], -1, np.int64)
             self.ready = np.zeros(sizes[0], np.int64)

@@ -285,7 +285,10 @@ class Check:
             direction = self.rng.uniform(-1.0, 1.0, v.shape)
 
             def one(x: Any, k: int = k) -> tuple:
-                given = [ns.tensor(u) if isinstance(u, np.ndarray) else u for u in values]
+                # all of them require grad: a gradient, which higher orders check, is taken by all
+                given = [
+                    ns.tensor(u, requires_grad=active(u)) if isinstance(u, np.ndarray) else u for u in values
+                ]
                 given[k] = x
                 return tuple(floating(f(*given)))
 

@@ -13,5 +13,7 @@ from tapegrad.transforms.jacobians import jacfwd as jacfwd
 from tapegrad.transforms.jacobians import jacobian as jacobian
 from tapegrad.transforms.jacobians import jacrev as jacrev
 
-__all__ = ["checkpoint", "elementwise_grad", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "value_and_grad", "vjp",
-           "vmap"]  # fmt: skip
+__all__ = [
+    "checkpoint", "elementwise_grad", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp",
+    "value_and_grad", "vjp", "vmap",
+]  # fmt: skip

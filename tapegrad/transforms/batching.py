@@ -156,7 +156,7 @@ def _run(
     if lanes.functions and tape.grad_enabled and any(t._rg for _, t in [*batched, *lanes.outside]):
         raise NotImplementedError(
             f"vmap: {describe(level.f)} calls a function with a derivative of its own, which cannot be "
-            "differentiated through vmap. Take the gradient inside: vmap(grad(f))"
+            "differentiated through vmap. Take the gradient inside, vmap(grad(f)), or use no_grad"
         )
     return _sweeps().spread(tape, lanes, batched, lanes.outside, slots, 0), structure
 

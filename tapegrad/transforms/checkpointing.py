@@ -90,8 +90,8 @@ class _Call:
         for t in outs:
             if not isinstance(t, Tensor):
                 raise TypeError(
-                    f"checkpoint: {describe(self.f)} returned a value of type {type(t).__name__}; it must return "
-                    "tensors, nested if you like"
+                    f"checkpoint: {describe(self.f)} returned a value of type {type(t).__name__}; it must "
+                    "return tensors, nested if you like"
                 )
         return outs, structure
 

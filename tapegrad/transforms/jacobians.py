@@ -28,8 +28,9 @@ ARGUMENTS = """
     Returns
     -------
     callable
-        Takes the arguments of ``f``; returns, for each array of the result, the derivatives by each array of
-        the argument (nested as both are), of shape ``out.shape + x.shape``.  With ``has_aux``: ``(that, aux)``.
+        Takes the arguments of ``f``; returns, for each array of the result, the derivatives by each array
+        of the argument (nested as both are), of shape ``out.shape + x.shape``.  With ``has_aux`` that
+        and ``aux``, as a pair.
 
     Raises
     ------

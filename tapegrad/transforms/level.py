@@ -8,6 +8,7 @@ differentiated in turn.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from tapegrad.autograd import _engine, _must_record, _sweeps
 from tapegrad.ops.record import as_operand, cast, record_elementwise
 from tapegrad.ops.table import ROWS, ns
 from tapegrad.spec import FLOAT64
-from tapegrad.tape import Tape, current
+from tapegrad.tape import current
 from tapegrad.tensor import NONLEAF, Tensor, _record_detach, tensor_from_array
 from tapegrad.tree import Structure, flatten
 
@@ -62,10 +63,8 @@ def of_compiled(transform: Callable) -> Callable:
 
 def derive(f: Callable, name: str, function: Callable) -> Callable:
     """Give a derived function the name, the documentation and the signature of ``f``."""
-    try:
+    with contextlib.suppress(AttributeError, TypeError):  # some callables have odd attributes
         functools.update_wrapper(function, f, updated=())
-    except (AttributeError, TypeError):  # callables that refuse attributes
-        pass
     own = getattr(f, "__name__", type(f).__name__)
     function.__name__ = function.__qualname__ = f"{name}({own})"
     return function
@@ -404,8 +403,3 @@ def _named(out: Any) -> str:
     if isinstance(out, (tuple, list, dict)):
         return f"a {type(out).__name__}"
     return "None" if out is None else f"a value of type {type(out).__name__}"
-
-
-def tape_of(level: Level) -> Tape:
-    """The tape a transform works on."""
-    return level.tape

@@ -1,0 +1,165 @@
+"""The tree of recorded paths of one signature.
+
+Nodes are the places where Python looked at a value, edges what was seen there, leaves programs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tapegrad.recording import outcome
+from tapegrad.tensor import tensor_from_array
+from tapegrad.trace import INTEGER, VALUE, Trace
+from tapegrad.tree import LEAF, Structure
+
+__all__ = ["Entry", "Node", "Path"]
+
+
+class Node:
+    """Where Python looked at a value; edges by what it saw."""
+
+    __slots__ = ("edges", "path", "recent", "slot")
+
+    def __init__(self) -> None:
+        self.slot = -1  # what was looked at
+        self.edges: dict[tuple[int, Any], Node] = {}
+        self.path: Path | None = None  # the recording that ends here
+        self.recent: Path | None = None  # the most recently used one below
+
+    def below(self) -> Path | None:
+        """The most recently used path from here on."""
+        if self.recent is not None:
+            return self.recent
+        found = [p for p in (self.path, *[n.below() for n in self.edges.values()]) if p is not None]
+        return max(found, key=lambda p: p.used, default=None)
+
+
+class Path:
+    """One recorded way through the function, ready to run.
+
+    Attributes
+    ----------
+    trace : Trace
+        As recorded.
+    program
+        What runs it.
+    structure : Structure
+        Of the result; ``results`` says, per leaf, which output it is, or -1 for one of ``fixed``.
+    """
+
+    __slots__ = (
+        "captures", "contents", "fixed", "nodes", "program", "results", "shape", "structure", "trace", "used",
+    )  # fmt: skip
+
+    def __init__(
+        self, trace: Trace, program: Any, structure: Structure, results: list[int], fixed: list
+    ) -> None:
+        self.trace, self.program = trace, program
+        self.structure, self.results, self.fixed = structure, results, fixed
+        self.captures = [capture for _, capture in trace.captures]
+        self.contents: list[tuple[Any, np.ndarray]] = []  # arrays that NumPy computed with, as they were
+        self.nodes: list[Node] = []
+        self.used = 0
+        plain = all(r >= 0 for r in results)
+        self.shape = 0  # of the result: 1 an array, 2 a number, 3 a flat tuple of these, 0 another
+        if plain and structure is LEAF:
+            self.shape = 1 if trace.spec(trace.outputs[0]).shape else 2
+        elif plain and structure.container is tuple and all(c is LEAF for c in structure.children):
+            self.shape = 3
+
+    def ready(self) -> bool:
+        """Whether what was captured can be read: the arrays have their shapes, and their contents, still."""
+        for capture in self.captures:
+            if not capture.fits():
+                return False
+        for site, copy in self.contents:
+            now = site.value
+            if now.shape != copy.shape or now.dtype != copy.dtype or now.tobytes() != copy.tobytes():
+                return False
+        return True
+
+    def deliver(self, arrays: list[np.ndarray], tensors: bool) -> Any:
+        """The result, in the form that the function gave it."""
+        if tensors:
+            values: list[Any] = [tensor_from_array(a) for a in arrays]
+        elif self.shape == 1:
+            return arrays[0]
+        elif self.shape == 2:
+            return arrays[0].item()
+        else:
+            values = [a if a.shape else a.item() for a in arrays]
+        if self.shape == 3:
+            return tuple(values)
+        leaves = [values[r] if r >= 0 else v for r, v in zip(self.results, self.fixed)]
+        return self.structure.unflatten(leaves)
+
+
+class Entry:
+    """The recorded paths of one signature."""
+
+    __slots__ = ("differentiates", "paths", "recent", "recorded", "root", "ticks")
+
+    def __init__(self) -> None:
+        self.root = Node()
+        self.recent: Path | None = None
+        self.paths: list[Path] = []
+        self.ticks = self.recorded = 0
+        self.differentiates = False  # a captured tensor requires grad
+
+    def insert(self, path: Path) -> None:
+        """Add a path to the tree."""
+        node, nodes = self.root, []
+        for guard in path.trace.guards:
+            nodes.append(node)
+            if node.slot != guard.slot and (node.edges or node.path is not None):
+                self._drop_below(node)  # recorded when something else was constant
+            node.slot = guard.slot
+            node = node.edges.setdefault((guard.kind, guard.expected), Node())
+        if node.edges or node.path is not None:
+            self._drop_below(node)
+        node.path = path
+        path.nodes = [*nodes, node]
+        self.paths.append(path)
+        self.recorded += 1
+        self.use(path)
+
+    def use(self, path: Path) -> None:
+        """Note that a path was used last."""
+        self.ticks += 1
+        path.used = self.ticks
+        self.recent = path
+        for node in path.nodes:
+            node.recent = path
+
+    def remove(self, path: Path) -> None:
+        """Forget a path."""
+        if path in self.paths:
+            self.paths.remove(path)
+        for node in path.nodes:
+            if node.recent is path:
+                node.recent = None
+        path.nodes[-1].path = None
+        for before, node in zip(path.nodes[-2::-1], path.nodes[:0:-1]):
+            if node.path is not None or node.edges:
+                break
+            before.edges = {k: n for k, n in before.edges.items() if n is not node}
+        if self.recent is path:
+            self.recent = self.root.below()
+
+    def _drop_below(self, node: Node) -> None:
+        for path in [p for p in self.paths if node in p.nodes]:
+            self.remove(path)
+        node.edges, node.path, node.recent = {}, None, None
+
+    def next(self, path: Path, k: int, value: np.ndarray) -> Path | None:
+        """Where to go on when guard ``k`` of a path has seen another value; ``None``: nobody knows."""
+        if k >= len(path.nodes) - 1:
+            return None
+        kind = path.trace.guards[k].kind
+        edges = path.nodes[k].edges
+        node = edges.get((kind, outcome(kind, value)))
+        if node is None and kind == INTEGER:
+            node = edges.get((VALUE, value.tobytes()))
+        return None if node is None else node.below()
