@@ -61,7 +61,7 @@ def _is_library_module(module: types.ModuleType | None) -> bool:
 
 
 def typed(value: Any) -> Any:
-    """A key that tells values apart which compare equal: ``1``, ``1.0`` and ``True``; zeros of either sign."""
+    """A key that tells equal values apart: ``1``, ``1.0`` and ``True``; zeros of either sign."""
     if isinstance(value, (float, complex)):
         return value.__class__, repr(value)
     if isinstance(value, tuple):

@@ -374,8 +374,8 @@ class Compiled:
             except TypeError:
                 kind = "static argument" if leaf.__class__ is Static else "argument"
                 raise TypeError(
-                    f"compile: a {kind} of {self._name} is a {type(value).__name__}, which is neither an array "
-                    "nor hashable; pass arrays, numbers, containers of these, or hashable static values"
+                    f"compile: a {kind} of {self._name} is a {type(value).__name__}, which is neither an "
+                    "array nor hashable; pass arrays, numbers, containers of these, or hashable static values"
                 ) from None
             parts.append(part)
         return arrays, parts
@@ -562,8 +562,8 @@ class Compiled:
         reasons = ", ".join(reason for reason, _ in window.reasons.most_common(3)) or "its guards"
         warnings.warn(
             f"compile: {self._name} was recorded {window.recordings} times for one signature, because of "
-            f"{reasons}; from now on it is called without compiling for these arguments. Keep values tensors, use "
-            "tg.where instead of branching, or make what changes an argument (static, if it has few values)",
+            f"{reasons}; from now on it is called without compiling for these arguments. Keep values tensors, "
+            "use tg.where instead of branching, or make what changes an argument (static, if it has few values)",
             GuardWarning,
             stacklevel=5,
         )
@@ -611,7 +611,8 @@ class Compiled:
         made.clear()
         result = self.__tapegrad_compiled__(*args, **kwargs)
         outputs: list[Tensor] = []
-        results, fixed = [], []
+        results: list[int] = []
+        fixed: list[Any] = []
         found, shape = flatten(result)
         for leaf in found:
             if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biuf":
@@ -636,8 +637,8 @@ class Compiled:
             return  # another thread may have drawn
         at = f" at {line}" if line else ""
         raise RuntimeError(
-            f"compile: {self._name} draws random numbers{at}; a replay would repeat the same ones. Draw outside "
-            "of the function and pass the numbers as an argument"
+            f"compile: {self._name} draws random numbers{at}; a replay would repeat the same ones. Draw "
+            "outside of the function and pass the numbers as an argument"
         )
 
     # --- define-by-run ----------------------------------------------------------------------------
@@ -742,8 +743,8 @@ def compile(
     Notes
     -----
     Python numbers become 0-d float64, int64 or bool tensors, as `tensor` makes them.  Branches on values
-    are fine: every look at a value (``bool``, ``int``, ``float``, ``item``, ``tolist``, ``numpy``) is checked by
-    each replay, and what was seen for the first time is recorded.  Arrays that the function captures are read
+    are fine: every look at a value (``bool``, ``int``, ``float``, ``item``, ``tolist``, ``numpy``) is checked
+    by each replay, and what was seen for the first time is recorded.  Arrays that the function captures are read
     again at each replay; captured numbers and objects are compared.  Side effects (``print``, appending to a
     list) happen while recording only.  What NumPy computes inside of the function from an array that is also
     used with tensors is computed once: compute it with tapegrad's functions.

@@ -58,7 +58,7 @@ class Path:
     ) -> None:
         self.trace, self.program = trace, program
         self.structure, self.results, self.fixed = structure, results, fixed
-        self.captures = [capture for _, capture in trace.captures]
+        self.captures: list[Any] = [capture for _, capture in trace.captures]
         self.contents: list[tuple[Any, np.ndarray]] = []  # arrays that NumPy computed with, as they were
         self.nodes: list[Node] = []
         self.used = 0

@@ -240,7 +240,8 @@ class Recording(Tape):
     """
 
     __slots__ = (
-        "arrays", "broken", "captures_grad", "guards", "inputs", "name", "outer", "outside", "seen", "touched",
+        "arrays", "broken", "captures_grad", "guards", "inputs", "name", "outer", "outside", "seen",
+        "touched",
     )  # fmt: skip
 
     recording = True
@@ -480,8 +481,8 @@ class Recording(Tape):
         what, place = changed[0]
         raise RuntimeError(
             f"compile: {self.name} {what}, used at {where(place)}; a replay would not repeat that. Return "
-            "the new value instead (for gradients: use autograd.grad or tapegrad.grad), and change the tensor "
-            "outside of the function"
+            "the new value instead (for gradients: use autograd.grad or tapegrad.grad), and change the "
+            "tensor outside of the function"
         )
 
     def _restore(self) -> None:
@@ -504,8 +505,8 @@ class Recording(Tape):
             if use.changed or copy.tobytes() != plain_array(use.array).tobytes():
                 raise RuntimeError(
                     f"compile: {self.name} changes, while it runs, an array that others hold and that it "
-                    f"uses at {where(use.place)}; a replay would not repeat that. Compute a new array instead, or "
-                    "make the array inside the function"
+                    f"uses at {where(use.place)}; a replay would not repeat that. Compute a new array "
+                    "instead, or make the array inside the function"
                 )
             captures.append((slot, ArrayCapture(use.array, intern_spec(copy.shape, copy.dtype), use.places)))
         own = Counter([id(o.item) for o in (*self.outside.values(), *self.touched.values())])

@@ -106,7 +106,9 @@ def run_tiles(frame_at, index):
                 x = base[steps[k + S_X]] + t * registers[2 * steps[k + S_X] + 1]
                 y = base[steps[k + S_Y]] + t * registers[2 * steps[k + S_Y] + 1]
                 z = base[steps[k + S_Z]] + t * registers[2 * steps[k + S_Z] + 1]
-                invoke(fn, (n, out, x, y, z))
+                status = invoke(fn, (n, out, x, y, z))
+                if status != 0:
+                    return status
             elif fn == LOAD:
                 spec = steps[k + S_B]
                 load_broadcast(
@@ -170,6 +172,15 @@ def _holds(kind, address, dtype, expected, nbytes):
         return (value != 0.0) == (expected != 0)
     # int() truncates; outside the range of int64 nothing is equal to a recorded integer
     return np.fabs(value) < 9.2e18 and np.int64(value) == expected
+
+
+@jit
+def _raised(frame, failed, status):
+    """What ends a replay in which a user's kernel raised: a guard that failed before comes first."""
+    if failed < 1 << 40:
+        return failed + 1
+    frame[FAILED_ROW] = -1  # some row of the region
+    return status if status < 0 else -status
 
 
 def run_program(frame_at):
@@ -275,13 +286,15 @@ def run_program(frame_at):
             truth[8 * code[pc + 1]] = truth[8 * code[pc + 2]] == 0
             pc += 3
         elif op == CALL:
-            invoke(
+            status = invoke(
                 kernels[code[pc + 1]],
                 (
                     np.int64(1), memory + 8 * np.int64(code[pc + 2]), memory + 8 * np.int64(code[pc + 3]),
                     memory + 8 * np.int64(code[pc + 4]), memory + 8 * np.int64(code[pc + 5]),
                 ),
             )  # fmt: skip
+            if status != 0:
+                return _raised(frame, failed, status)
             pc += 6
         elif op == BATCH:
             arity, n = np.int64(code[pc + 2]), np.int64(code[pc + 3])
@@ -292,16 +305,20 @@ def run_program(frame_at):
                 part = array(bufs + (k + 1) * BATCH_BYTES, 0, np.float64)
                 for i in range(n):
                     part[i] = v[code[first + step * i + 1 + k]]
-            invoke(
+            status = invoke(
                 kernels[code[pc + 1]],
                 (n, bufs, bufs + BATCH_BYTES, bufs + 2 * BATCH_BYTES, bufs + 3 * BATCH_BYTES),
             )
+            if status != 0:
+                return _raised(frame, failed, status)
             part = array(bufs, 0, np.float64)
             for i in range(n):
                 v[code[first + step * i]] = part[i]
             pc = first + step * n
         elif op == REGION:
-            invoke(frame[RUN_TILES], (frame_at, np.int64(code[pc + 1])))
+            status = invoke(frame[RUN_TILES], (frame_at, np.int64(code[pc + 1])))
+            if status != 0:
+                return _raised(frame, failed, status)
             pc += 2
         elif op == STRUCTURED:
             status = invoke(
