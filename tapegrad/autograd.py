@@ -365,6 +365,8 @@ def _record_backward(
                 sweep.free()
     finally:
         tape.locked -= 1
+    if tape.evaluated == len(tape.tensors) and not tape.recording:
+        _engine().maybe_reclaim(tape)
     return out
 
 

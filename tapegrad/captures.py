@@ -24,13 +24,14 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.executed import ATTRIBUTE, Load, loads_of, unaccounted
+from tapegrad.executed import Load, names_of, unaccounted
 from tapegrad.tensor import Tensor
 
 __all__ = ["Environment", "Site", "attach_sites", "random_line", "typed"]
 
 NUMERIC = (float, complex, np.inexact)  # zeros have signs, NaN equals itself: compare what is printed
 LONGEST = 4096  # elements of a container that are watched
+FEW = 6
 MOST = 20_000  # objects that are looked into
 SIMPLE = (bool, int, float, complex, str, bytes, type(None))
 
@@ -105,10 +106,18 @@ class Site:
 class _Group:
     """Some objects that are fetched together, with what they were."""
 
-    __slots__ = ("expected", "getter", "labels", "sized", "source")
+    __slots__ = ("expected", "getter", "keys", "labels", "sized", "source")
 
-    def __init__(self, source: Any, getter: Callable, labels: list[str], sized: bool = False) -> None:
+    def __init__(
+        self,
+        source: Any,
+        getter: Callable,
+        labels: list[str],
+        sized: bool = False,
+        keys: Iterable[str] = (),
+    ) -> None:
         self.source, self.getter, self.labels, self.sized = source, getter, labels, sized
+        self.keys = tuple(keys)  # of a namespace
         self.expected: tuple = tuple(getter(source))
 
 
@@ -149,6 +158,7 @@ class Environment:
     """
 
     def __init__(self, function: Callable) -> None:
+        self.used = False  # whether something was recorded with it
         self.groups: list[_Group] = []
         self.sets: list[tuple[Any, frozenset, str]] = []
         self.sites: dict[int, Site] = {}
@@ -165,7 +175,8 @@ class Environment:
         for scope, labels in self._scopes.values():
             if labels:
                 getter = _at_least_two(itemgetter, labels)
-                self.groups.append(_Group(scope, getter, [*labels.values(), *labels.values()]))
+                shown = [*labels.values(), *labels.values()]
+                self.groups.append(_Group(scope, getter, shown, keys=labels))
         for site in self.sites.values():
             if all(name.isidentifier() for name in site.names):
                 site.loads = [load for name in site.names for load in self._loads.get(name, ())]
@@ -174,7 +185,13 @@ class Environment:
         self._index()
 
     def _index(self) -> None:
-        self._quick = [(g.getter, g.source, g.expected) for g in self.groups if not g.sized]
+        # A few names are compared quickest one by one, many all at once.
+        few = [g for g in self.groups if 0 < len(g.keys) <= FEW]
+        cells = [g for g in self.groups if g.getter is _cells and len(g.source) <= FEW]
+        self._few = [(g.source, key, value) for g in few for key, value in zip(g.keys, g.expected)]
+        self._cells = [(cell, value) for g in cells for cell, value in zip(g.source, g.expected)]
+        rest = [g for g in self.groups if not (g.sized or g in few or g in cells)]
+        self._quick = [(g.getter, g.source, g.expected) for g in rest]
         self._sized = [(g.getter, g.source, g.expected, len(g.expected)) for g in self.groups if g.sized]
 
     # --- finding ----------------------------------------------------------------------------------
@@ -247,15 +264,14 @@ class Environment:
         self.codes.append(code)
         labels = self._scopes.setdefault(id(scope), (scope, {}))[1]
         fresh = []
-        for step in dis.get_instructions(code):
-            kind, name = step.opname, step.argval
-            if kind in ("LOAD_GLOBAL", "LOAD_NAME") and name in scope and name not in labels:
+        names = names_of(code)
+        for name in names.scope:
+            if name in scope and name not in labels:
                 fresh.append(name)
                 if not (isinstance(scope[name], types.ModuleType) and _is_library_module(scope[name])):
                     labels[name] = name
-            if kind in ATTRIBUTE:
-                self._names.add(name)
-        for name, load in loads_of(code):
+        self._names.update(names.attributes)
+        for name, load in names.loads:
             self._loads.setdefault(name, []).append(load)
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
@@ -344,6 +360,12 @@ class Environment:
     def unchanged(self) -> bool:
         """Whether everything is the same object as before: the quick answer, ``False`` if unsure."""
         try:
+            for source, key, value in self._few:
+                if source[key] is not value:
+                    return False
+            for cell, value in self._cells:
+                if cell.cell_contents is not value:
+                    return False
             for getter, source, expected in self._quick:
                 if not all(map(is_, getter(source), expected)):
                     return False

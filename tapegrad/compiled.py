@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import random
 import threading
 import warnings
 import weakref
@@ -22,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.arguments import Static, WeakMethod, as_array, check_out, is_data, line_of, reference
-from tapegrad.captures import Environment, attach_sites, random_line, typed
-from tapegrad.executed import ExecutedLines
+from tapegrad.arguments import Static, WeakMethod, as_array, check_out, is_data, reference
+from tapegrad.captures import Environment, typed
 from tapegrad.paths import Entry, Path
-from tapegrad.recording import GuardWarning, Recording
+from tapegrad.record_path import Unrecordable, record_path, warn_of_exact_values
+from tapegrad.recording import GuardWarning
 from tapegrad.spec import intern_spec
 from tapegrad.tape import current
 from tapegrad.tensor import Tensor, tensor_from_array
@@ -39,7 +38,6 @@ MAX_SIGNATURES = 128
 MAX_ENVIRONMENTS = 8
 MAX_INSTANCES = 256
 BEHAVED = 257  # flags.num: C-contiguous and aligned
-CONSTANT_RESULTS = (bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype)
 ndarray = np.ndarray
 
 
@@ -71,10 +69,6 @@ class CompileStats:
     fallbacks: int = 0
     evicted: int = 0
     tier: str = "interpret"
-
-
-class _Unrecordable(Exception):
-    """The call cannot be replayed; the function itself answers it."""
 
 
 class _Window:
@@ -328,7 +322,8 @@ class Compiled:
                     self._evicted += len(old.paths)
         elif len(entries) > MAX_SIGNATURES // 2:
             entries.move_to_end(key)
-        if entry.differentiates and tensors and tape.grad_enabled:
+        wants_graph = tensors and tape.grad_enabled  # of captured tensors that require grad
+        if wants_graph and entry.recent is not None and entry.recent.differentiates():
             return self._write(self.__tapegrad_compiled__(*args, **kwargs), out)
         known = entry.recorded
         try:
@@ -337,12 +332,11 @@ class Compiled:
                 found = self._record_and_replay(
                     key, entry, environment, leaves, structure, arrays, out, known
                 )
-                entry = self._environments[0][1].get(key, entry)
-                if entry.differentiates and tensors and tape.grad_enabled:
-                    return self._write(self.__tapegrad_compiled__(*args, **kwargs), out)
-        except _Unrecordable:
+        except Unrecordable:
             return self._direct(args, kwargs, leaves, structure, tensors, out)
         path, results = found
+        if wants_graph and path.differentiates():
+            return self._write(self.__tapegrad_compiled__(*args, **kwargs), out)
         self._remember(leaves, key, args, kwargs)
         if out is not None:
             return out
@@ -353,7 +347,7 @@ class Compiled:
         if nums or names:
             args = tuple([Static(a) if k in nums else a for k, a in enumerate(args)])
             kwargs = {k: Static(v) if k in names else v for k, v in kwargs.items()}
-        return flatten((args, kwargs))
+        return flatten((args, kwargs), sort=False)  # functions may go through a dict in its own order
 
     def _arrays(self, leaves: list[Any]) -> tuple[list[np.ndarray], list[Any]]:
         """The array arguments, and what of each leaf belongs to the signature."""
@@ -401,6 +395,7 @@ class Compiled:
         deepest = -1
         while path is not None:
             if not path.ready():
+                self._window(key).reasons["a captured array's shape or contents"] += 1
                 with self._lock:
                     entry.remove(path)
                 return None
@@ -410,7 +405,7 @@ class Compiled:
                     path.program.run(arrays) if buffers is None else path.program.run(arrays, buffers)
                 )
             except _refusals() as error:  # by a kernel, of its operands: Python's own run says where
-                raise _Unrecordable from error
+                raise Unrecordable from error
             if failed < 0:
                 self._replays += 1
                 if entry.recent is not path:
@@ -420,7 +415,7 @@ class Compiled:
                 return path, results
             self._failures += 1
             if failed <= deepest:  # the two paths' rounding differs: neither can decide
-                raise _Unrecordable
+                raise Unrecordable
             deepest = failed
             with self._lock:
                 seen, place = path.program.looked(failed), path.trace.guards[failed].place
@@ -432,14 +427,16 @@ class Compiled:
     def _buffers(self, path: Path, out: Any) -> list[np.ndarray]:
         """The arrays of ``out``, one per output."""
         leaves, structure = flatten(out)
-        if structure != path.structure or any(r < 0 for r in path.results):
+        numbers, wanted = flatten(path.structure.unflatten(path.results))
+        if structure != wanted or min(path.results, default=0) < 0:
             raise ValueError(
                 f"compile: out must have the structure of the result, {path.structure!r}, not {structure!r}"
             )
-        for leaf, r in zip(leaves, path.results):
-            spec = path.trace.spec(path.trace.outputs[r])
-            check_out(leaf, spec.shape, spec.dtype)
-        return leaves
+        buffers = dict(zip(numbers, leaves))
+        for k, slot in enumerate(path.trace.outputs):
+            spec = path.trace.spec(slot)
+            check_out(buffers[k], spec.shape, spec.dtype)
+        return [buffers[k] for k in range(len(buffers))]
 
     def _write(self, result: Any, out: Any) -> Any:
         """Copy a result into ``out``, if there is one."""
@@ -528,14 +525,19 @@ class Compiled:
             if window.recordings >= self._max_traces:
                 if self._replays - window.began < 4 * window.recordings:
                     self._storm(key, window)
-                    raise _Unrecordable
+                    raise Unrecordable
                 self._windows[key] = window = _Window(self._replays)
-            now = Environment(self.__tapegrad_compiled__)
-            if not now.same(environment):
-                environment, entries = self._renew(now)
-                entry = entries.setdefault(key, Entry())
-            path = self._record(entry, environment, leaves, structure, arrays)
+            if environment.used:  # names that did not exist before may do so now
+                now = Environment(self.__tapegrad_compiled__)
+                if not now.same(environment):
+                    environment, entries = self._renew(now)
+                    entry = entries.setdefault(key, Entry())
+            environment.used = True
+            function = self.__tapegrad_compiled__
+            path = record_path(self._name, function, environment, leaves, structure, arrays)
+            self._recordings += 1
             window.recordings += 1
+            warn_of_exact_values(self._name, path.trace, self._warned)
             while len(entry.paths) >= self._max_traces:
                 entry.remove(min(entry.paths, key=lambda p: p.used))
                 self._evicted += 1
@@ -549,9 +551,9 @@ class Compiled:
         try:
             failed, results = path.program.run(arrays, buffers)
         except _refusals() as error:
-            raise _Unrecordable from error
+            raise Unrecordable from error
         if failed >= 0:  # rounding differs from what was seen while recording: the next call may do better
-            raise _Unrecordable
+            raise Unrecordable
         return results
 
     def _storm(self, key: Any, window: _Window) -> None:
@@ -562,83 +564,11 @@ class Compiled:
         reasons = ", ".join(reason for reason, _ in window.reasons.most_common(3)) or "its guards"
         warnings.warn(
             f"compile: {self._name} was recorded {window.recordings} times for one signature, because of "
-            f"{reasons}; from now on it is called without compiling for these arguments. Keep values tensors, "
-            "use tg.where instead of branching, or make what changes an argument (static, if it has few values)",
+            f"{reasons}; from now on it is called without compiling for these arguments. Keep values "
+            "tensors, use tg.where instead of branching, or make what changes an argument (static, if it "
+            "has few values)",
             GuardWarning,
             stacklevel=5,
-        )
-
-    def _record(
-        self,
-        entry: Entry,
-        environment: Environment,
-        leaves: list[Any],
-        structure: Structure,
-        arrays: list[np.ndarray],
-    ) -> Path:
-        from tapegrad.engine.program import build
-
-        grad_enabled = current.tape.grad_enabled
-        recording = Recording(self._name, grad_enabled)
-        copies = environment.copies()
-        state = _random_state(environment)
-        executed = ExecutedLines(environment.codes if copies else ())
-        with recording, executed:
-            outputs, shape, results, fixed = self._run(recording, leaves, structure, arrays)
-        if _random_state(environment) != state:
-            self._refuse_random(environment)
-        trace = recording.finish(outputs)
-        if recording.broken is not None:
-            raise _Unrecordable
-        self._recordings += 1
-        recording.warn(trace, self._warned)
-        environment.absorb_growth()
-        path = Path(trace, build(trace), shape, results, fixed)
-        path.contents = attach_sites(path.captures, environment, copies, executed.lines)
-        entry.differentiates |= recording.captures_grad
-        return path
-
-    def _run(
-        self, recording: Recording, leaves: list[Any], structure: Structure, arrays: list[np.ndarray]
-    ) -> tuple[list[Tensor], Structure, list[int], list[Any]]:
-        """Call the function on placeholders; take its result apart."""
-        data = iter(arrays)
-        made = [
-            x.value if x.__class__ is Static else recording.argument(next(data)) if is_data(x) else x
-            for x in leaves
-        ]
-        args, kwargs = structure.unflatten(made)
-        made.clear()
-        result = self.__tapegrad_compiled__(*args, **kwargs)
-        outputs: list[Tensor] = []
-        results: list[int] = []
-        fixed: list[Any] = []
-        found, shape = flatten(result)
-        for leaf in found:
-            if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biuf":
-                leaf = recording.capture(leaf)
-            if isinstance(leaf, Tensor):
-                results.append(len(outputs))
-                fixed.append(None)
-                outputs.append(leaf)
-            elif isinstance(leaf, CONSTANT_RESULTS):
-                results.append(-1)
-                fixed.append(leaf)
-            else:
-                raise TypeError(
-                    f"compile: {self._name} ({line_of(self.__tapegrad_compiled__)}) returned a "
-                    f"{type(leaf).__name__}; return tensors, arrays, numbers, strings or containers of these"
-                )
-        return outputs, shape, results, fixed
-
-    def _refuse_random(self, environment: Environment) -> None:
-        line = random_line(environment)
-        if line is None and threading.active_count() > 1:
-            return  # another thread may have drawn
-        at = f" at {line}" if line else ""
-        raise RuntimeError(
-            f"compile: {self._name} draws random numbers{at}; a replay would repeat the same ones. Draw "
-            "outside of the function and pass the numbers as an argument"
         )
 
     # --- define-by-run ----------------------------------------------------------------------------
@@ -667,7 +597,7 @@ class Compiled:
                 else tensor_from_array(np.array(array))
             )
         args, kwargs = structure.unflatten(made)
-        values, shape = flatten(self.__tapegrad_compiled__(*args, **kwargs))
+        values, shape = flatten(self.__tapegrad_compiled__(*args, **kwargs), sort=False)
         results = []
         for v in values:
             if isinstance(v, (Tensor, np.ndarray)):
@@ -682,16 +612,6 @@ def _refusals() -> Any:
     from tapegrad.engine.program import ProgramError
 
     return ProgramError
-
-
-def _random_state(environment: Environment) -> tuple:
-    states = [
-        g.bit_generator.state if hasattr(g, "bit_generator") else g.get_state()
-        for g in environment.generators
-    ]
-    own = tuple(map(repr, states))
-    legacy: Any = np.random.get_state()
-    return random.getstate(), legacy[1].tobytes(), legacy[2:], own
 
 
 def _after_fork() -> None:
@@ -743,11 +663,11 @@ def compile(
     Notes
     -----
     Python numbers become 0-d float64, int64 or bool tensors, as `tensor` makes them.  Branches on values
-    are fine: every look at a value (``bool``, ``int``, ``float``, ``item``, ``tolist``, ``numpy``) is checked
-    by each replay, and what was seen for the first time is recorded.  Arrays that the function captures are read
-    again at each replay; captured numbers and objects are compared.  Side effects (``print``, appending to a
-    list) happen while recording only.  What NumPy computes inside of the function from an array that is also
-    used with tensors is computed once: compute it with tapegrad's functions.
+    are fine: every look at a value (``bool``, ``int``, ``float``, ``item``, ``tolist``, ``numpy``) is
+    checked by each replay, and what is seen for the first time is recorded.  Arrays that the function
+    captures are read again at each replay; captured numbers and objects are compared, and so are the
+    contents of arrays that NumPy computed with.  Printing a tensor is not a look.  Side effects
+    (``print``, appending to a list) happen while recording only.
 
     Examples
     --------

@@ -1,9 +1,9 @@
 """The file that saved tapes are kept in: a zip archive of one JSON text and plain arrays.
 
-It is a subset of zip that leaves nothing to choose: members are stored uncompressed, one after the other, without
-dates, and each array's header is the one that its shape and dtype imply.  So the same content always gives the
-same bytes, and whatever is not exactly the archive of its members is refused.  The archive's comment ends with
-the SHA-256 of all bytes before it.
+It is a subset of zip that leaves nothing to choose: members are stored uncompressed, one after the
+other, without dates, and each array's header is the one that its shape and dtype imply. So the same
+content always gives the same bytes, and whatever is not exactly the archive of its members is refused.
+The archive's comment ends with the SHA-256 of all bytes before it.
 
     header.json     what it is, and shape and dtype of each array
     arrays/0.npy    in NumPy's format 1.0, C-contiguous, little-endian
@@ -66,10 +66,15 @@ def _array_of(name: str, data: memoryview, described: Any) -> np.ndarray:
     shape = tuple(lengths)
     start = _npy_header(dtype, shape)
     size = size_of(shape) * dtype.itemsize
-    _require(len(data) == len(start) + size and data[: len(start)] == start, f"{name}: not {dtype} of shape {shape}")
+    _require(
+        len(data) == len(start) + size and data[: len(start)] == start,
+        f"{name}: not {dtype} of shape {shape}",
+    )
     array = np.frombuffer(data[len(start) :], dtype.newbyteorder("<")).reshape(shape)
     # NumPy counts truths by adding bytes up, so any other byte would do harm there
-    _require(dtype != BOOL or not size or int(array.view(np.uint8).max()) <= 1, f"{name}: bytes that are no truths")
+    _require(
+        dtype != BOOL or not size or int(array.view(np.uint8).max()) <= 1, f"{name}: bytes that are no truths"
+    )
     return array.astype(dtype)  # a copy: aligned, writeable, and in this machine's byte order
 
 
@@ -86,7 +91,9 @@ def _archive(members: Sequence[tuple[str, bytes | memoryview]]) -> bytes:
         if at + n > LIMIT or len(members) > MOST_MEMBERS:
             raise ValueError("save: the recorded paths and their arrays are larger than 4 GiB, or too many")
         parts += [LOCAL.pack(b"PK\3\4", 20, 0, 0, 0, DATE, crc, n, n, len(raw), 0), raw, data]
-        central += CENTRAL.pack(b"PK\1\2", 20, 20, 0, 0, 0, DATE, crc, n, n, len(raw), 0, 0, 0, 0, 0, at) + raw
+        central += (
+            CENTRAL.pack(b"PK\1\2", 20, 20, 0, 0, 0, DATE, crc, n, n, len(raw), 0, 0, 0, 0, 0, at) + raw
+        )
         at += LOCAL.size + len(raw) + n
     count = len(members)
     if at > LIMIT:
@@ -151,7 +158,7 @@ def unpack(data: bytes) -> tuple[dict[str, Any], list[np.ndarray]]:
     arrays = []
     for k, ((name, content), shape) in enumerate(zip(members[1:], described)):
         _require(name == f"arrays/{k}.npy", f"{name!r} is not expected")
-        arrays.append(_array_of(name, content, shape))
+        arrays.append(_array_of(name, memoryview(content), shape))
     return header, arrays
 
 

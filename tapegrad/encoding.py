@@ -1,8 +1,8 @@
 """Python values, containers and source lines as JSON: what saved tapes say besides numbers.
 
 JSON has no tuples, no bytes and no exact floats; those are objects of one key that names the kind:
-``{"tuple": [1, 2]}``, ``{"float": "0x1.8p+0"}``.  Nothing is imported and nothing is called to decode a value, except that
-named tuples and dataclasses are looked up among the modules that are loaded already.
+``{"tuple": [1, 2]}``, ``{"float": "0x1.8p+0"}``. Nothing is imported and nothing is called to decode a
+value, except that named tuples and dataclasses are looked up among the modules that are loaded already.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from tapegrad.tree import LEAF, Structure
 
 __all__ = ["SavedLine", "decode_structure", "decode_value", "encode_structure", "encode_value"]
 
-NAMED_TYPES = {t.__name__: t for t in (bool, int, float, complex, str, bytes, tuple, list, dict, frozenset)}
+NAMED_TYPES: dict[str, type] = {
+    t.__name__: t for t in (bool, int, float, complex, str, bytes, tuple, list, dict, frozenset)
+}
 SCALARS = "biufc"
+DEEPEST = 200  # how deeply containers may be nested: putting them together recurses
 
 
 class SavedLine:
@@ -141,18 +144,20 @@ _DECODERS: dict[str, Any] = {
 _PLAIN = {"tuple": tuple, "list": list}
 
 
-def encode_structure(structure: Structure) -> Any:
+def encode_structure(structure: Structure, depth: int = 0) -> Any:
     """How leaves are nested, as JSON: ``"*"`` is a leaf.
 
     Raises
     ------
     TypeError
-        If a key of a dict cannot be saved.
+        If a key of a dict cannot be saved, or containers are nested too deeply.
     """
-    container = structure.container
+    if depth > DEEPEST:
+        raise TypeError(f"containers nested more than {DEEPEST} deep cannot be saved")
+    container: Any = structure.container
     if container is None:
         return "*"
-    children = [encode_structure(c) for c in structure.children]
+    children = [encode_structure(c, depth + 1) for c in structure.children]
     if container in (tuple, list):
         return [container.__name__, children]
     if container is dict:
@@ -160,7 +165,7 @@ def encode_structure(structure: Structure) -> Any:
     return ["named", container.__module__, container.__qualname__, list(structure.keys), children]
 
 
-def decode_structure(code: Any) -> Structure:
+def decode_structure(code: Any, depth: int = 0) -> Structure:
     """The structure that `encode_structure` encoded.
 
     Raises
@@ -171,9 +176,11 @@ def decode_structure(code: Any) -> Structure:
     """
     if code == "*":
         return LEAF
+    if depth > DEEPEST:
+        raise TapeError("containers are nested too deeply")
     _require(type(code) is list and len(code) > 1 and type(code[-1]) is list, "a container")
     kind = code[0]
-    children = tuple([decode_structure(c) for c in code[-1]])
+    children = tuple([decode_structure(c, depth + 1) for c in code[-1]])
     if kind in ("tuple", "list"):
         _require(len(code) == 2, "a container")
         return Structure(_PLAIN[kind], (), children)

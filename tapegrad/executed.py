@@ -9,6 +9,7 @@ array's content is compared at each replay.
 from __future__ import annotations
 
 import dis
+import functools
 import sys
 import threading
 import types
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 from tapegrad.tape import Place
 
-__all__ = ["ATTRIBUTE", "ExecutedLines", "Load", "loads_of", "unaccounted"]
+__all__ = ["ExecutedLines", "Load", "names_of", "unaccounted"]
 
 NOISE = frozenset(("CACHE", "EXTENDED_ARG", "NOP", "PRECALL", "PUSH_NULL", "RESUME"))
 NAME = frozenset(("LOAD_CLASSDEREF", "LOAD_DEREF", "LOAD_GLOBAL", "LOAD_NAME"))
@@ -56,14 +57,29 @@ def _spans(code: types.CodeType) -> list[Span]:
     return spans
 
 
-def loads_of(code: types.CodeType) -> list[tuple[str, Load]]:
-    """The loads of names and attributes in a code object."""
+class Names(NamedTuple):
+    """What a code object names."""
+
+    scope: tuple[str, ...]  # globals
+    attributes: tuple[str, ...]
+    loads: tuple[tuple[str, Load], ...]
+
+
+@functools.lru_cache(maxsize=1024)
+def names_of(code: types.CodeType) -> Names:
+    """Find the globals and attributes that a code object names, and where it loads names."""
     spans = _spans(code)
     steps = [i for i in dis.get_instructions(code) if i.opname not in NOISE]
     busy = {spans[i.offset // 2][0] for i in steps if not i.opname.startswith(MOVES)}
+    scope: dict[str, None] = {}
+    attributes: dict[str, None] = {}
     out = []
     for k, step in enumerate(steps):
         kind, name = step.opname, step.argval
+        if kind in ("LOAD_GLOBAL", "LOAD_NAME"):
+            scope[name] = None
+        elif kind in ATTRIBUTE:
+            attributes[name] = None
         if not (kind in NAME or (kind in ATTRIBUTE and name not in METADATA)):
             continue
         after = steps[k + 1] if k + 1 < len(steps) else step
@@ -72,7 +88,7 @@ def loads_of(code: types.CodeType) -> list[tuple[str, Load]]:
         if not (measured or counted):
             span = spans[step.offset // 2]
             out.append((name, Load(code, span[0], span, span[0] not in busy)))
-    return out
+    return Names(tuple(scope), tuple(attributes), tuple(out))
 
 
 def _contains(outer: Span, inner: Span) -> bool:
@@ -107,7 +123,7 @@ def unaccounted(
     )
     for code, span in uses:
         for k, load in enumerate(pending):
-            if load.code is code and _contains(span, load.span):
+            if load.code == code and _contains(span, load.span):
                 del pending[k]
                 break
     used = {code for code, _ in uses}

@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.captures import Environment, typed
 from tapegrad.arguments import Static, is_data
+from tapegrad.captures import Environment, typed
 from tapegrad.compiled import Compiled
-from tapegrad.paths import Entry, Path
 from tapegrad.ops.record import as_operand, record, record_elementwise, record_layout
 from tapegrad.ops.table import INPUT, Kind
+from tapegrad.paths import Entry, Path
+from tapegrad.reading import MAX_BYTES, read
 from tapegrad.recording import outcome
-from tapegrad.saving import MAX_BYTES, read
+from tapegrad.saving import untyped
 from tapegrad.spec import Spec
 from tapegrad.tape import TapeError, current
 from tapegrad.tensor import Tensor, tensor_from_array
-from tapegrad.trace import INTEGER, SIG, TRUTH, VALUE, Trace, X, Z, where
+from tapegrad.trace import SIG, Trace, X, Z, where
 
 __all__ = ["Loaded", "load", "loads"]
 
@@ -93,7 +94,7 @@ class _Part:
         self.part = part
 
     def __repr__(self) -> str:
-        return repr(self.part if isinstance(self.part, Spec) else self.part[1])
+        return repr(self.part if isinstance(self.part, Spec) else untyped(self.part))
 
 
 def _integers(values: Any) -> list[int]:
@@ -151,16 +152,14 @@ class _Replayer:
 def _follow(path: Path, tensors: list[Tensor]) -> tuple[int, list[Any]]:
     """Record a path: ``(-1, results)``, or the first guard that does not hold and the value seen there."""
     trace = path.trace
-    values: list[Tensor | None] = [None] * len(trace)
+    values: list[Any] = [None] * len(trace)
     for slot, t in zip(trace.inputs, tensors):
         if slot >= 0:
             values[slot] = t
     done = 0
     for k, guard in enumerate(trace.guards):
         done = _advance(trace, values, done, guard.slot + 1)
-        t = values[guard.slot]
-        assert t is not None
-        seen = t._realize(guard.kind)
+        seen = values[guard.slot]._realize(guard.kind)
         if outcome(guard.kind, seen) != guard.expected:
             return k, [np.array(seen)]
     _advance(trace, values, done, len(trace))
@@ -170,6 +169,7 @@ def _follow(path: Path, tensors: list[Tensor]) -> tuple[int, list[Any]]:
 def _advance(trace: Trace, values: list[Any], start: int, stop: int) -> int:
     """Record rows ``start`` to ``stop``."""
     code = trace.code[start:stop].tolist()
+    given: list[Any]
     for i, line in enumerate(code, start):
         row = trace.row(i)
         if row is INPUT:

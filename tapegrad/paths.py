@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.recording import outcome
+from tapegrad.recording import TensorCapture, outcome
 from tapegrad.tensor import tensor_from_array
 from tapegrad.trace import INTEGER, VALUE, Trace
 from tapegrad.tree import LEAF, Structure
@@ -80,6 +80,10 @@ class Path:
                 return False
         return True
 
+    def differentiates(self) -> bool:
+        """Whether a captured tensor requires grad."""
+        return any(c.source._rg for c in self.captures if isinstance(c, TensorCapture))
+
     def deliver(self, arrays: list[np.ndarray], tensors: bool) -> Any:
         """The result, in the form that the function gave it."""
         if tensors:
@@ -99,14 +103,13 @@ class Path:
 class Entry:
     """The recorded paths of one signature."""
 
-    __slots__ = ("differentiates", "paths", "recent", "recorded", "root", "ticks")
+    __slots__ = ("paths", "recent", "recorded", "root", "ticks")
 
     def __init__(self) -> None:
         self.root = Node()
         self.recent: Path | None = None
         self.paths: list[Path] = []
         self.ticks = self.recorded = 0
-        self.differentiates = False  # a captured tensor requires grad
 
     def insert(self, path: Path) -> None:
         """Add a path to the tree."""

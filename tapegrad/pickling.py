@@ -1,9 +1,9 @@
 """Pickling compiled functions, for other processes (multiprocessing, Dask) and for ``copy``.
 
-What can be imported under its name is pickled by that name, as functions are.  Else the function goes along, if
-it can be pickled, and the other process records again; what is recorded here goes along too where that is
-safe: if the function depends on nothing but code, which is compared.  A function that cannot be pickled is
-replaced by what was recorded (`loaded.Loaded`).
+What can be imported under its name is pickled by that name, as functions are. Else the function goes
+along, if it can be pickled, and the other process records again; what is recorded here goes along too
+where that is safe: if the function depends on nothing but code, which is compared. A function that
+cannot be pickled is replaced by what was recorded (`loaded.Loaded`).
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.captures import SIMPLE, Environment
 from tapegrad.arguments import WeakMethod
+from tapegrad.captures import SIMPLE, Environment
 from tapegrad.compiled import Compiled
 from tapegrad.loaded import Loaded, loads
-from tapegrad.saving import MAX_BYTES, dumps, read
+from tapegrad.reading import MAX_BYTES, read
+from tapegrad.saving import dumps
 from tapegrad.tape import TapeError
 
 __all__ = ["deepcopy", "reduce"]
@@ -39,7 +40,11 @@ def reduce(compiled: Compiled) -> tuple:
         return loads, (compiled._data, compiled._max_bytes)
     reference = _reference(compiled)
     data = mark = None
-    if reference is None or reference[0] == "bytes" or (reference[0] == "name" and reference[1] == "__main__"):
+    if (
+        reference is None
+        or reference[0] == "bytes"
+        or (reference[0] == "name" and reference[1] == "__main__")
+    ):
         data = _recorded(compiled)
     elif reference[0] == "object":
         mark = _fingerprint(compiled.__tapegrad_compiled__)
@@ -63,12 +68,12 @@ def _reference(compiled: Compiled) -> tuple | None:
     """How the function is found, or made, in another process; ``None`` if it is not."""
     function = compiled.__tapegrad_compiled__
     if isinstance(function, WeakMethod):
-        instance, name = function.__self__, function.__func__.__name__
-        found = getattr(type(instance), name, None)
+        instance, attribute = function.__self__, function.__func__.__name__
+        found = getattr(type(instance), attribute, None)
         if isinstance(found, Compiled) and found.__tapegrad_compiled__ is function.__func__:
-            return "method", instance, name
+            return "method", instance, attribute
         return None
-    module, name = getattr(compiled, "__module__", None), getattr(compiled, "__qualname__", None)
+    module, name = getattr(compiled, "__module__", ""), getattr(compiled, "__qualname__", "")
     if module and name and _look_up(module, name) is compiled:
         return "name", module, name, _by_value(function) if module == "__main__" else None
     try:
@@ -77,6 +82,11 @@ def _reference(compiled: Compiled) -> tuple | None:
         by_value = _by_value(function)
         return None if by_value is None else ("bytes", by_value)
     return "object", function
+
+
+def _bound(instance: Any, name: str) -> types.MethodType:
+    """A compiled method's function, bound such that it keeps the object alive: nobody else may hold it here."""
+    return types.MethodType(getattr(type(instance), name).__tapegrad_compiled__, instance)
 
 
 def _look_up(module: str, name: str) -> Any:
@@ -104,9 +114,14 @@ def _fingerprint(function: Callable) -> str | None:
     """Stands for the code that a function depends on; ``None`` if it depends on anything else."""
     environment = Environment(function)
     reached = [v for group in environment.groups for v in group.expected]
-    if environment.sites or environment.sets or environment.generators or not all(isinstance(v, CODE) for v in reached):
+    if (
+        environment.sites
+        or environment.sets
+        or environment.generators
+        or not all(isinstance(v, CODE) for v in reached)
+    ):
         return None
-    parts = []
+    parts: list[tuple[str, ...]] = []
     for f in (function, *reached):
         if isinstance(f, types.FunctionType):
             defaults = (*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values())
@@ -121,7 +136,9 @@ def _fingerprint(function: Callable) -> str | None:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def _rebuild(reference: tuple | None, data: bytes | None, mark: str | None, name: str, options: tuple) -> Compiled:
+def _rebuild(
+    reference: tuple | None, data: bytes | None, mark: str | None, name: str, options: tuple
+) -> Compiled:
     """The compiled function, in the process that it was sent to."""
     function = _resolve(reference)
     if isinstance(function, Compiled):
@@ -129,7 +146,9 @@ def _rebuild(reference: tuple | None, data: bytes | None, mark: str | None, name
     if function is None:
         if data is None:
             shown = ".".join(reference[1:3]) if reference is not None else name
-            raise TapeError(f"{name}: {shown} is not there in this process, and nothing was recorded before pickling")
+            raise TapeError(
+                f"{name}: {shown} is not there in this process, and nothing was recorded before pickling"
+            )
         return loads(data)
     compiled = Compiled(function, *options)
     if data is not None and mark is not None and _fingerprint(function) == mark:
@@ -145,7 +164,7 @@ def _resolve(reference: tuple | None) -> Any:
     if kind == "object":
         return rest[0]
     if kind == "method":
-        return getattr(rest[0], rest[1])
+        return _bound(rest[0], rest[1])
     by_value = rest[-1]
     if kind == "name":
         module, name = rest[:2]
@@ -166,5 +185,6 @@ def deepcopy(compiled: Compiled, memo: dict) -> Compiled:
     """What ``Compiled.__deepcopy__`` returns: the same function, copied as deeply, with recordings of its own."""
     function = compiled.__tapegrad_compiled__
     if isinstance(function, WeakMethod):
-        return getattr(copy.deepcopy(function.__self__, memo), function.__func__.__name__)
+        function = _bound(copy.deepcopy(function.__self__, memo), function.__func__.__name__)
+        return Compiled(function, *compiled._options)
     return Compiled(copy.deepcopy(function, memo), *compiled._options)

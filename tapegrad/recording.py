@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import warnings
 import weakref
 from collections import Counter
 from sys import getrefcount
@@ -30,7 +29,15 @@ from tapegrad.tape import GRAD, OP, OP_MASK, SIG, SPEC, Ghost, Place, Tape, curr
 from tapegrad.tensor import Tensor, _record_detach, count_recordings
 from tapegrad.trace import INTEGER, TRUTH, VALUE, Guard, Trace, where
 
-__all__ = ["ArrayCapture", "GuardWarning", "Recording", "TensorCapture", "outcome"]
+__all__ = [
+    "ArrayCapture",
+    "GuardWarning",
+    "Recording",
+    "TensorCapture",
+    "dependence",
+    "outcome",
+    "source_line",
+]
 
 NEVER = 1 << 60
 INT64_LIMIT = 1 << 63
@@ -240,7 +247,7 @@ class Recording(Tape):
     """
 
     __slots__ = (
-        "arrays", "broken", "captures_grad", "guards", "inputs", "name", "outer", "outside", "seen",
+        "arrays", "broken", "guards", "inputs", "name", "outer", "outside", "seen",
         "touched",
     )  # fmt: skip
 
@@ -259,7 +266,6 @@ class Recording(Tape):
         self.arrays: dict[int, _Use] = {}
         self.outside: dict[int, _Outside] = {}
         self.touched: dict[int, _Touched] = {}
-        self.captures_grad = False
         self.broken: BaseException | None = None
         self.outer: Any = None
 
@@ -337,7 +343,6 @@ class Recording(Tape):
         self.hold(t)
         self.bindings[id(t)] = slot
         self.outside[slot] = _Outside(t, slot, value, user_location(1))
-        self.captures_grad |= t._rg != 0
         return slot
 
     def touch(self, t: Tensor, what: str) -> None:
@@ -534,45 +539,26 @@ class Recording(Tape):
         """The guards without those on constants."""
         if not self.guards:
             return []
-        depends = self._depends(code, captured)
+        depends = dependence(code, set(self.inputs), captured)
         return [g for g in self.guards if depends[g.slot]]
 
-    def _depends(self, code: np.ndarray, captured: set[int]) -> bytearray:
-        arguments = set(self.inputs)
-        out = bytearray(len(code))
-        arity = [row.arity for row in table_rows]
-        for i, (op, _, x, y, z, _) in enumerate(code.tolist()):
-            k = arity[op]
-            if k == 0:
-                out[i] = ARGUMENT if i in arguments else CAPTURED if i in captured else CONSTANT
-            else:
-                level = out[x] if x >= 0 else 0
-                if k > 1 and y >= 0 and out[y] > level:
-                    level = out[y]
-                if k > 2 and z >= 0 and out[z] > level:
-                    level = out[z]
-                out[i] = level
-        return out
 
-    def warn(self, trace: Trace, warned: set[tuple[str, int]]) -> None:
-        """Warn, once per source line, of guards on exact floating values that depend on arguments."""
-        exact = [g for g in trace.guards if g.kind == VALUE and trace.spec(g.slot).floating]
-        if not exact:
-            return
-        depends = self._depends(trace.code, {slot for slot, _ in trace.captures})
-        for g in exact:
-            line = source_line(g.place)
-            if depends[g.slot] == ARGUMENT and line not in warned:
-                warned.add(line)
-                warnings.warn_explicit(
-                    f"compile: {self.name} turns a floating-point value into a Python or NumPy one at "
-                    f"{where(g.place)}; what was recorded holds for exactly this value, and any other is "
-                    "recorded anew. Keep it a tensor, use tg.where instead of branching on it, or make it a "
-                    "static argument",
-                    GuardWarning,
-                    line[0],
-                    line[1],
-                )
+def dependence(code: np.ndarray, arguments: set[int], captured: set[int]) -> bytearray:
+    """Per row, whether its value depends on nothing, on what was captured, or on an argument."""
+    out = bytearray(len(code))
+    arity = [row.arity for row in table_rows]
+    for i, (op, _, x, y, z, _) in enumerate(code.tolist()):
+        k = arity[op]
+        if k == 0:
+            out[i] = ARGUMENT if i in arguments else CAPTURED if i in captured else CONSTANT
+        else:
+            level = out[x] if x >= 0 else 0
+            if k > 1 and y >= 0 and out[y] > level:
+                level = out[y]
+            if k > 2 and z >= 0 and out[z] > level:
+                level = out[z]
+            out[i] = level
+    return out
 
 
 def source_line(place: Place | None) -> tuple[str, int]:

@@ -152,7 +152,7 @@ class Trace:
             text = f"%{i}:{self.spec(i)!r} = {name} {', '.join(operands)}".rstrip()
             lines.append(f"{text:<64}# {where(place)}")
             for guard in guards.get(i, ()):
-                seen = "the recorded value" if guard.kind == VALUE else guard.expected
+                seen = "the recorded value" if guard.kind == VALUE else int(guard.expected)
                 text = f"guard {GUARD_NAMES[guard.kind]} of %{i} is {seen}"
                 lines.append(f"{text:<64}# {where(guard.place)}")
         lines.append("return " + ", ".join(f"%{i}" for i in self.outputs))

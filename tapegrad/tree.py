@@ -115,14 +115,16 @@ def _build(structure: Structure, leaves: Iterator[Any]) -> Any:
     return out
 
 
-def flatten(value: Any) -> tuple[list[Any], Structure]:
+def flatten(value: Any, sort: bool = True) -> tuple[list[Any], Structure]:
     """Take a nested container apart.
 
     Parameters
     ----------
     value : any
         Tuples, lists, dicts, named tuples and dataclasses are containers; the rest are leaves.
-        Dicts are taken in the order of their keys if these are strings.
+    sort : bool
+        Take dicts in the order of their keys, if these are strings, so that the order in which they
+        were filled does not matter.
 
     Returns
     -------
@@ -143,27 +145,28 @@ def flatten(value: Any) -> tuple[list[Any], Structure]:
     """
     leaves: list[Any] = []
     try:
-        structure = _take_apart(value, leaves)
+        structure = _take_apart(value, leaves, sort)
     except RecursionError:
         raise ValueError("flatten: the container is nested too deeply, or holds itself") from None
     return leaves, structure
 
 
-def _take_apart(value: Any, leaves: list[Any]) -> Structure:
+def _take_apart(value: Any, leaves: list[Any], sort: bool) -> Structure:
     if isinstance(value, (tuple, list)):
         fields = getattr(value, "_fields", None)
-        children = tuple([_take_apart(v, leaves) for v in value])
+        children = tuple([_take_apart(v, leaves, sort) for v in value])
         if fields is not None and isinstance(value, tuple):
             return Structure(type(value), tuple(fields), children)
         return Structure(tuple if isinstance(value, tuple) else list, (), children)
     if isinstance(value, dict):
         keys = tuple(value)
-        if all(k.__class__ is str for k in keys):
+        if sort and all(k.__class__ is str for k in keys):
             keys = tuple(sorted(keys))
-        return Structure(dict, keys, tuple([_take_apart(value[k], leaves) for k in keys]))
+        return Structure(dict, keys, tuple([_take_apart(value[k], leaves, sort) for k in keys]))
     if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
         names = tuple([f.name for f in dataclasses.fields(value)])
-        return Structure(type(value), names, tuple([_take_apart(getattr(value, n), leaves) for n in names]))
+        children = tuple([_take_apart(getattr(value, n), leaves, sort) for n in names])
+        return Structure(type(value), names, children)
     leaves.append(value)
     return LEAF
 

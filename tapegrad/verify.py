@@ -1,10 +1,10 @@
 """What kernels rely on, checked again for rows that did not come from tapegrad's own functions.
 
-A row's shape rule checks what a user can get wrong; the rest is established by the public function that records the
-row (axes are in range, an index has the right dtype, sizes agree).  On a tape read from a file nothing is
-established, and kernels do not check: an axis out of range would let them read and write anywhere.  So
-``signature_of`` checks for each row everything that its kernel takes for granted, and only then runs the shape
-rule.  Indices that are data need no check: kernels refuse those out of bounds.
+A row's shape rule checks what a user can get wrong; the rest is established by the public function that
+records the row (axes are in range, an index has the right dtype, sizes agree). On a tape read from a
+file nothing is established, and kernels do not check: an axis out of range would let them read and write
+anywhere. So ``signature_of`` checks for each row everything that its kernel takes for granted, and only
+then runs the shape rule. Indices that are data need no check: kernels refuse those out of bounds.
 
 A structured row without an entry in ``CHECKS`` is refused.
 """
@@ -22,7 +22,7 @@ from tapegrad.ops.table import Kind, Row
 from tapegrad.spec import BOOL, DTYPES, INT64, MAX_DIMS, Spec, intern_spec
 from tapegrad.tape import TapeError
 
-__all__ = ["CHECKS", "peak_bytes", "signature_of"]
+__all__ = ["CHECKS", "LARGEST", "peak_bytes", "require", "signature_of"]
 
 LARGEST = 1 << 48  # elements of an array, strides, lengths: products of two specs' numbers stay exact
 Static = Mapping[str, Any]
@@ -120,7 +120,9 @@ def peak_bytes(trace: Any) -> int:
 
 
 def _names(name: str, static: Static, *expected: str) -> None:
-    require(set(static) == set(expected), f"{name}: static arguments {sorted(static)}, not {sorted(expected)}")
+    require(
+        set(static) == set(expected), f"{name}: static arguments {sorted(static)}, not {sorted(expected)}"
+    )
 
 
 def _flag(name: str, static: Static, key: str) -> None:
@@ -433,5 +435,5 @@ def _user_params(row: Row, specs: tuple[Spec, ...], shape: tuple[int, ...], para
         size = size_of(params[at : at + ndim])
         at += ndim
         if source >= 0:
-            fits = 0 <= params[k] and params[k] + size <= specs[source].size
+            fits = params[k] >= 0 and params[k] + size <= specs[source].size
             require(fits, f"{name}: argument {k} is larger than its operand of shape {specs[source].shape}")

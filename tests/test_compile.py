@@ -100,6 +100,16 @@ def test_nested_containers_in_and_out():
     assert c.stats().recordings == 1
 
 
+def test_dicts_keep_their_order():
+    f = tg.compile(lambda d: {k: v * 2 for k, v in d.items()})
+    for d in ({"b": 1.0, "a": 2.0}, {"a": 1.0, "b": 2.0}):
+        for _ in range(2):
+            assert list(f(d).items()) == [(k, 2 * v) for k, v in d.items()]
+    out = {"a": np.empty(()), "b": np.empty(())}
+    f({"b": 5.0, "a": 7.0}, out=out)
+    assert (out["a"], out["b"]) == (14.0, 10.0)
+
+
 def test_static_arguments():
     f, runs = counted(lambda x, n, mode="sum": (x**n).sum() if mode == "sum" else x**n, static_argnums=1)
     x = np.array([1.0, 2.0])
@@ -296,6 +306,12 @@ def test_gradients_flow_to_captured_tensors():
         f(tg.tensor([k, k])).backward()
         assert w.grad.tolist() == [k, k]
     assert f(np.ones(2)) == 3.0
+    v = tg.tensor([1.0, 2.0])
+    g = tg.compile(lambda x: (x * v).sum())
+    assert not g(tg.ones(2)).requires_grad
+    v.requires_grad_()
+    g(tg.ones(2)).backward()
+    assert v.grad.tolist() == [1, 1]
 
 
 def test_derivatives_inside():
@@ -504,6 +520,7 @@ def test_threads():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # forking with threads is what is tested
 def test_fork_while_another_thread_records():
     inside, go = threading.Event(), threading.Event()
 

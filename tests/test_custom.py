@@ -241,7 +241,6 @@ def test_threads():
 
     def work(k):
         x = tg.tensor(X + k, requires_grad=True)
-        tg.custom_op(lambda x, k=None: x, name=next(names)) if k is None else None
         op(x, 2.0).sum().backward()
         return np.abs(x.grad.numpy() - 2.0 * np.cos(X + k)).max()
 
@@ -266,8 +265,7 @@ def test_new_operations_while_other_threads_run():
     for t in threads:
         t.start()
     for k in range(5):
-        op = tg.custom_op(lambda x, _=None: x, name=next(names)) if k is None else _scaled(float(k))
-        assert op(1.0).item() == float(k)
+        assert _scaled(float(k))(1.0).item() == float(k)
     stop.set()
     for t in threads:
         t.join()
@@ -578,3 +576,43 @@ def test_transforms():
     np.testing.assert_allclose(tg.hvp(f, X, v), tg.hvp(plain, X, v), rtol=1e-12)
     for found, expected in zip(tg.jvp(f, (X,), (v,)), tg.jvp(plain, (X,), (v,))):
         np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_compiled():
+    op = tg.custom_op(wave, wave_rules)
+    curve = tg.custom_op(running, running_rule, elementwise=False, name=next(names))
+    bent = tg.custom_op(
+        lambda x: max(x, 0.0), numba.njit(lambda g, out, x: g if x > 0 else 0.0), name=next(names)
+    )
+
+    def f(x):
+        return (curve(op(x, x)) * bent(x)).sum()
+
+    compiled = tg.compile(tg.value_and_grad(f))
+    for x in (X, X[::-1].copy(), 3.0 * X):
+        expected = tg.value_and_grad(lambda x: (tg.cumsum(tg.sin(x) * x) * tg.maximum(x, 0.0)).sum())(x)
+        value, gradient = compiled(x)
+        np.testing.assert_allclose(value, expected[0], rtol=1e-12)
+        np.testing.assert_allclose(gradient, expected[1], rtol=1e-12)
+    assert compiled.stats().replays == 2 and compiled.stats().recordings == 1
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (5000,)])
+def test_exceptions_in_a_replay(shape):
+    """Never a silent answer: neither in scalar stretches nor in regions of one or several tiles."""
+
+    @tg.custom_op(derivative=lambda g, out, x: g, name=next(names))
+    def checked(x):
+        if x < 0:
+            raise ValueError("negative input")
+        return x
+
+    compiled = tg.compile(lambda x: (checked(x) * 2.0).sum())
+    good, bad = np.ones(shape), np.ones(shape)
+    bad[...] = np.where(np.arange(bad.size).reshape(shape) == bad.size - 1, -1.0, 1.0)
+    assert compiled(good) == 2.0 * good.size
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="ValueError: negative input"):
+            compiled(bad)
+        assert compiled(good) == 2.0 * good.size
+    assert compiled.stats().replays >= 2

@@ -293,6 +293,36 @@ def test_transforms():
     )
 
 
+def test_compiled():
+    def f(x, y):
+        a, b = ScaledProduct.apply(Exp.apply(x), 2.0, y)
+        return (a * b).sum()
+
+    def plain(x, y):
+        return (2.0 * tg.exp(x) * y * (tg.exp(x) + y)).sum()
+
+    compiled = tg.compile(tg.value_and_grad(f, argnums=(0, 1)))
+    for x, y in ((X, Y), (Y, X), (2.0 * X, Y)):
+        value, gradients = compiled(x, y)
+        expected = tg.value_and_grad(plain, argnums=(0, 1))(x, y)
+        np.testing.assert_allclose(value, expected[0], rtol=1e-12)
+        np.testing.assert_allclose(gradients, expected[1], rtol=1e-12)
+    assert compiled.stats().recordings == 1 and compiled.stats().replays == 2
+
+
+def test_hooks_on_one_of_several_results():
+    x, y = leaf(X), leaf(Y)
+    a, b = ScaledProduct.apply(x, 2.0, y)
+    a.register_hook(lambda g: g * 10.0)
+    b.register_hook(lambda g: g * 100.0)
+    (g,) = tg.autograd.grad(b.sum(), x, retain_graph=True)
+    assert g.tolist() == [100.0] * 3
+    (g,) = tg.autograd.grad(a.sum(), x, retain_graph=True)
+    np.testing.assert_allclose(g.numpy(), 20.0 * Y)
+    (g,) = tg.autograd.grad((a + b).sum(), x)
+    np.testing.assert_allclose(g.numpy(), 20.0 * Y + 100.0)
+
+
 # --- saved values ---------------------------------------------------------------------------------
 
 

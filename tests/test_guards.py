@@ -72,6 +72,7 @@ def test_nan_equals_itself():
     assert c.stats().recordings == 1
 
 
+@pytest.mark.filterwarnings("ignore::tapegrad.GuardWarning")
 def test_int_of_nan_that_is_caught():
     def f(x):
         try:

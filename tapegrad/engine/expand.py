@@ -67,7 +67,7 @@ EMPTY, NOTHING, BY_VALUE = 0, -1, -2
 
 REVERSE, FORWARD, BATCH = 0, 1, 2  # modes, part of the key's first word
 VALUED = 64  # added to it: constants are part of the key
-HOOK, FUNCTION, SKIP = 1, 2, 3  # why a slot pauses a sweep
+HOOK, FUNCTION, SKIP, LONE = 1, 2, 3, 4  # why a slot pauses a sweep; LONE: a function with one result
 
 
 # --- the hash table -------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ def sweep_reverse(frame_array):
     while i >= state[STOP]:
         state[NEXT] = i
         g = marks[i]
-        if pauses[i] == FUNCTION or (pauses[i] == HOOK and g >= 0):
+        if pauses[i] == FUNCTION or (g >= 0 and (pauses[i] == HOOK or pauses[i] == LONE)):
             return PAUSED
         op = source[8 * i + OP] & OP_MASK
         flagged = source[8 * i + OP] & GRAD and info[8 * op + RULES]
@@ -470,19 +470,20 @@ def mark_dependent(frame_array, low, high):
 
 
 @jit
-def carry_flags(code_array, info_array, low, high, flags_array):
-    """Which rows would carry the ``GRAD`` flag if some leaves (``flags`` is -1 there) did not."""
+def carry_flags(code_array, info_array, n, argument_op, flags_array):
+    """Which rows carry the ``GRAD`` flag because of something else than leaves of transforms.
+
+    ``flags`` is given with 1 for leaves that count all the same: those of transforms still at work.
+    """
     code, info, flags = words(code_array), words(info_array), words(flags_array)
-    for i in range(low, high):
-        if not code[8 * i + OP] & GRAD:
-            continue
+    for i in range(n):
         op = code[8 * i + OP] & OP_MASK
-        if flags[i - low] < 0 or not info[8 * op + RULES]:
-            flags[i - low] += 1
+        if not code[8 * i + OP] & GRAD or op == argument_op:
             continue
-        for k in range(info[8 * op + ARITY]):
-            o = code[8 * i + X + k]
-            if o >= low:
-                flags[i - low] |= flags[o - low]
-            elif o >= 0 and code[8 * o + OP] & GRAD:
-                flags[i - low] = 1
+        if not info[8 * op + RULES]:
+            flags[i] = 1
+        elif not code[8 * i + STATE] & CUT:
+            for k in range(info[8 * op + ARITY]):
+                o = code[8 * i + X + k]
+                if o >= 0:
+                    flags[i] |= flags[o]

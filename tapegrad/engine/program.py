@@ -229,6 +229,20 @@ class Program:
         finally:
             self._pool.append(instance)
 
+    def replay(self, arguments: Sequence[Any]) -> list[Any] | None:
+        """Replay and return results as users want them: fresh arrays, and Python numbers for 0-d ones.
+
+        ``None`` if a guard failed or a kernel refused: ``run`` says which.
+        """
+        try:
+            instance = self._pool.pop()
+        except IndexError:
+            instance = _Instance(self)
+        try:
+            return instance.replay(arguments)
+        finally:
+            self._pool.append(instance)
+
     def looked(self, k: int) -> np.ndarray:
         """The value that guard ``k`` saw when this thread's last replay failed."""
         import threading
@@ -270,6 +284,15 @@ class _Instance:
         self.far_captures = [(number, captures[k][1]) for number, k in p.far_captures]
         self.outputs = [(k, self.view(at, p.output_specs[k])) for k, at in p.near_outputs]
         self.ext = memoryview(self.external)
+        self.target = p.run_program
+        self.plain = not (self.captures or self.far_captures or p.far_inputs or p.far_outputs)
+        doubles = np.frombuffer(self.memory, np.float64, (p.memory_bytes - 8) // 8, self.start)
+        self.doubles = memoryview(doubles)
+        # results in order: the index of a float64 number, or a view of the memory
+        self.results: list[tuple[int, np.ndarray | None]] = []
+        for (_, at), (_, view) in zip(p.near_outputs, self.outputs):
+            number = view.dtype == np.float64 and not view.shape and at % 8 == 0
+            self.results.append((at // 8, None) if number else (-1, view))
 
     def view(self, offset: int, spec: Spec) -> np.ndarray:
         """Part of the memory as an array."""
@@ -309,6 +332,27 @@ class _Instance:
             if results[k] is not out[k]:
                 out[k][...] = results[k]
         return -1, list(out)
+
+    def replay(self, arguments: Sequence[Any]) -> list[Any] | None:
+        """Replay on this instance's memory; results as users want them."""
+        if not self.plain:
+            try:
+                arrays = [a if a.__class__ is np.ndarray else np.array(a) for a in arguments]
+                failed, results = self.run(arrays, None)
+            except ProgramError:
+                return None
+            if results is None:
+                return None
+            return [a if a.shape else a.item() for a in results]
+        for k, view in self.inputs:
+            view[...] = arguments[k]
+        if vm.execute(self.target, self.frame_at):
+            return None
+        doubles = self.doubles
+        return [
+            doubles[i] if view is None else view.copy() if view.shape else view.item()
+            for i, view in self.results
+        ]
 
     def _target(self, p: Program, k: int, arrays: Any, kept: list, out: Any) -> np.ndarray:
         """Where result ``k`` is written: never over what is still to be read."""

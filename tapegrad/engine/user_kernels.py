@@ -251,7 +251,8 @@ def _store(out, value, wrong):
     for k in range(out.ndim):
         if value.shape[k] != out.shape[k]:
             return wrong
-    out[...] = value
+    for index, v in np.ndenumerate(value):
+        out[index] = v
     return 0
 
 

@@ -114,6 +114,13 @@ elementwise(
     doc="The same value without history.",
 )
 elementwise(
+    "argument",
+    f.identity,
+    reference=np.positive,
+    public=False,
+    doc="What a transform differentiates by: a leaf with the value of its operand.",
+)
+elementwise(
     "function_result",
     f.identity,
     rules=(lambda g, out, x: g,),

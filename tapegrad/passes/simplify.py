@@ -28,8 +28,8 @@ def _roles(n_rows: int) -> np.ndarray:
     """Per opcode, which identity it may fall under."""
     roles = np.zeros(n_rows, np.int64)
     names = {
-        "positive": COPY, "detach": COPY, "multiply": TIMES, "divide": OVER, "subtract": MINUS, "add": PLUS,
-        "power": POWER, "negative": NEGATE, "where": CHOOSE, "replace_value": SECOND,
+        "positive": COPY, "detach": COPY, "argument": COPY, "function_result": COPY,
+        "multiply": TIMES, "divide": OVER, "subtract": MINUS, "add": PLUS, "power": POWER, "negative": NEGATE, "where": CHOOSE, "replace_value": SECOND,
         "broadcast_to": BROADCAST, "unless_zero": MASK,
     }  # fmt: skip
     for name, role in names.items():

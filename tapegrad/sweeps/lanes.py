@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
 
+from tapegrad.engine.templates import aside
 from tapegrad.ops.table import INPUT
 from tapegrad.sweeps.store import Scratch
 from tapegrad.tape import GRAD, Ghost, Tape
-from tapegrad.tensor import Tensor
+from tapegrad.tensor import Tensor, count_recordings, tensor_from_array
 
 __all__ = ["Lanes"]
+
+ALONE = 3  # references to a tensor of this tape that nobody else holds: the tape's, a variable, an argument
 
 
 class Lanes(Scratch):
@@ -21,9 +25,13 @@ class Lanes(Scratch):
     ----------
     outside : list of (int, Tensor)
         Those tensors, and their slots here.
+    given : set of int
+        The slots of placeholders.
+    returned : list of Tensor
+        The function's results.
     """
 
-    __slots__ = ("outer", "outside", "states", "what")
+    __slots__ = ("given", "outer", "outside", "returned", "states", "what")
 
     def __init__(self, outer: Tape, what: str) -> None:
         super().__init__()
@@ -32,6 +40,8 @@ class Lanes(Scratch):
         self.depth = outer.depth + 1
         self.grad_enabled = outer.grad_enabled
         self.outside: list[tuple[int, Tensor]] = []
+        self.given: set[int] = set()
+        self.returned: list[Tensor] = []
         self.states: list[tuple[Any, ...]] = []
 
     def run(self) -> None:
@@ -58,10 +68,28 @@ class Lanes(Scratch):
         return self.outer.capture(array) if self.outer.recording else super().capture(array)
 
     def look(self, t: Tensor, kind: int) -> np.ndarray:
-        """The value of a tensor from outside; the tape's own have none."""
+        """The value of a tensor, if it does not depend on the batch."""
         if t._tape is self:
+            t = self._shared(t)
+        with aside(self.outer):
+            return t._realize(kind)
+
+    def peek(self, t: Tensor) -> np.ndarray:
+        """As `look`, for showing it."""
+        if t._tape is self:
+            t = self._shared(t)
+        with aside(self.outer):
+            return t._peek()
+
+    def _shared(self, t: Tensor) -> Tensor:
+        """What a tensor of this tape is on the outer one."""
+        from tapegrad.sweeps.reach import inputs_of
+        from tapegrad.sweeps.sweep import spread
+
+        if self.given.intersection(inputs_of(self, t._slot)):
             self.run()
-        return self.outer.look(t, kind) if self.outer.recording else t._compute()
+        ((found, _),) = spread(self.outer, self, [], self.outside, [t._slot], 0)
+        return found
 
     def touch(self, t: Tensor, what: str) -> None:
         """A tensor from outside is about to be changed."""
@@ -69,13 +97,22 @@ class Lanes(Scratch):
             self.outer.touch(t, what)
 
     def __enter__(self) -> Lanes:
+        count_recordings(1)
         return self
 
     def __exit__(self, *exc: object) -> None:
         """Put back what the function has moved here; refuse that, unless something else went wrong."""
+        count_recordings(-1)
         changed = False
-        for (_, t), state in zip(self.outside, self.states):
-            if t._tape is self:
+        for k, state in enumerate(self.states):
+            slot, t = self.outside[k]
+            if t._tape is not self:
+                continue
+            # One that was on no tape may have been made inside; then nobody else holds it now.
+            self.outside[k] = slot, tensor_from_array(state[4]) if state[4] is not None else t
+            views = (t._extra.views or ()) if t._extra is not None else ()
+            ours = ALONE + sum(r() is not None for r in views) + sum(t is r for r in self.returned)
+            if state[0] is not None or state[3] or getrefcount(t) > ours:
                 t._tape, t._slot, t._spec, t._rg, t._value = state
                 changed = True
         if changed and exc[0] is None:

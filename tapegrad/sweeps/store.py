@@ -96,6 +96,7 @@ class Store:
     def reset(self) -> None:
         """Forget all templates."""
         self.stamp: object = object()  # renewed whenever an array is replaced
+        self.generation: object = object()  # ... and when templates are forgotten
         self.keys = np.zeros((1024, E.KEY_WORDS), np.int64)
         self.values = np.zeros(1024, np.int64)
         self.n_keys = 0

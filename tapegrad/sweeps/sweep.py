@@ -25,7 +25,7 @@ from tapegrad.sweeps.store import store
 from tapegrad.tape import FREED, GRAD, MUTATED, OP_MASK, Ghost, Tape
 from tapegrad.tensor import LEAF, NONLEAF, Tensor, tensor_from_array
 
-__all__ = ["Reverse", "handle", "pull", "push", "reaches", "slot_of", "sources", "spread"]
+__all__ = ["Reverse", "Sweep", "handle", "pull", "push", "slot_of", "spread"]
 
 
 def slot_of(tape: Tape, t: Tensor) -> int:
@@ -83,6 +83,7 @@ class Sweep:
         f[E.E_MARKS], f[E.E_WANTED] = address_of(self.marks), address_of(self.wanted)
         f[E.E_PAUSES], f[E.E_MAP] = address_of(self.pauses), address_of(self.map)
         self.stamp: object = None
+        self.generation = self.store.generation
         self.prepared: tuple = ()
         self.bases = self.ready = self.signatures = self.slots = np.zeros(0, np.int64)
         if self.source.functions:
@@ -107,6 +108,9 @@ class Sweep:
         f[E.E_SOURCE], f[E.E_SOURCE_CONSTS] = address_of(source.code), address_of(source.const_pool)
         s[E.N_ROWS], s[E.ROW_LIMIT] = n, len(tape.code)
         s[E.N_CONSTS], s[E.CONST_LIMIT] = tape.sealed_consts, len(tape.const_pool)
+        if self.generation is not st.generation:  # a hook's own sweeps have started the store over
+            self.generation, self.prepared = st.generation, ()
+            self.bases = self.ready = self.signatures = self.slots = np.zeros(0, np.int64)
         if self.stamp is not st.stamp:
             self.stamp = st.stamp
             self.arrays = (st.keys, st.values, st.spans, st.rows, st.numbers)
@@ -259,6 +263,9 @@ class Reverse(Sweep):
         self.hooks: dict[int, Tensor] = {}
         self.after: dict[int, int] = {}  # how a slot pauses the sweep once its hooks have been called
         super().__init__(tape, E.sweep_reverse)
+        for slot, node in tape.functions.items():
+            if len(node.slots) == 1:  # unlike one of several, it says by itself whether to stop
+                self.pauses[slot] = E.LONE
         self.pinned += [g for _, g in roots]
         self.state[E.RECORD] = record
         if wanted is not None:
@@ -284,9 +291,10 @@ class Reverse(Sweep):
 
     def watch(self, slot: int, t: Tensor) -> None:
         """Stop where the cotangent of ``slot`` is complete, to call the hooks of ``t``."""
-        self.after[slot] = int(self.pauses[slot])  # it may be a result of a user's function
-        self.pauses[slot] = E.HOOK
         self.hooks[slot] = t
+        if self.pauses[slot] not in (E.FUNCTION, E.LONE):  # those stop anyway
+            self.after[slot] = int(self.pauses[slot])  # an elder result of a function is skipped
+            self.pauses[slot] = E.HOOK
 
     def give(self, slot: int, g: int) -> None:
         """Add the cotangent in slot ``g`` to that of ``slot``."""
@@ -307,12 +315,13 @@ class Reverse(Sweep):
         while self.run() == E.PAUSED:
             slot = int(self.state[E.NEXT])
             kind = self.pauses[slot]
-            if kind == E.HOOK:
-                self.pauses[slot] = self.after[slot]
+            if slot in self.hooks and self.marks[slot] >= 0:
                 g = call_hooks(self.hooks[slot], self.tensor(int(self.marks[slot])))
                 self.pinned.append(g)
                 self.marks[slot] = slot_of(self.tape, g)
                 self.given.add(int(self.marks[slot]))
+            if kind == E.HOOK:
+                self.pauses[slot] = self.after[slot]
             else:
                 self.pauses[slot] = E.SKIP
                 self._call(slot)
@@ -363,38 +372,9 @@ class Reverse(Sweep):
         through = reached[(ops & GRAD != 0) & (library.info[ops & OP_MASK, L.RULES] != 0)]
         tape.code[through, L.STATE] |= FREED
         if tape.functions:
-            for node in {
-                id(tape.functions[s]): tape.functions[s] for s in through.tolist() if s in tape.functions
-            }.values():
+            nodes = [tape.functions[s] for s in through.tolist() if s in tape.functions]
+            for node in dict.fromkeys(nodes):
                 node.free()
-
-
-def reaches(tape: Tape, roots: Iterable[int], goals: Iterable[int]) -> bool:
-    """Whether one of some slots lies among what the roots were computed from."""
-    sweep = Sweep(tape, E.sweep_reverse)
-    sweep.frame[E.E_SOURCE] = address_of(tape.code)
-    for slot in roots:
-        sweep.wanted[slot] = 1
-    E.mark_wanted(sweep.frame, 0, sweep.n)
-    return any(sweep.wanted[slot] for slot in goals)
-
-
-def sources(tape: Tape, outs: Iterable[int], start: int) -> list[int]:
-    """Slots before ``start``, and leaves, by which some slots are differentiated."""
-    sweep = Sweep(tape, E.sweep_reverse)
-    sweep.frame[E.E_SOURCE] = address_of(tape.code)
-    for slot in outs:
-        sweep.wanted[slot] = 1
-    E.mark_wanted(sweep.frame, start, sweep.n)
-    rows = np.flatnonzero(sweep.wanted)
-    rows = rows[tape.code[rows, L.OP] & GRAD != 0]
-    info = library.info[tape.code[rows, L.OP] & OP_MASK]
-    found = set(rows[(info[:, L.RULES] == 0) | (rows < start)].tolist())
-    for k in range(3):
-        operands = tape.code[rows[(info[:, L.ARITY] > k) & (info[:, L.RULES] != 0)], L.X + k]
-        operands = operands[(operands >= 0) & (operands < start)]
-        found.update(operands[tape.code[operands, L.OP] & GRAD != 0].tolist())
-    return sorted(found)
 
 
 def pull(tape: Tape, out: Tensor, x: Tensor, g: Tensor) -> Tensor | None:

@@ -22,8 +22,8 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
     """A function that applies ``f`` to each element of a batch.
 
     ``f`` runs once, on placeholders without the batch axis; the operations it records are then run for the
-    whole batch.  So it cannot look at values: ``if``, ``float()`` and ``numpy()`` on what depends on the
-    batch are errors.
+    whole batch.  So it cannot look at values that depend on the batch: ``if``, ``float()`` and ``numpy()``
+    on them are errors.
 
     Parameters
     ----------
@@ -144,6 +144,7 @@ def _run(
         ndim = x._spec.ndim
         front = permuted(x, (axis, *[k for k in range(ndim) if k != axis]))
         one = lanes.placeholder(intern_spec(front._spec.shape[1:], front._spec.dtype), front._rg)
+        lanes.given.add(one._slot)
         batched.append((one._slot, front))
         given.append(one)
     args, k = [], 0
@@ -153,6 +154,7 @@ def _run(
     with aside(lanes), lanes:
         outs, structure = level.outputs(level.f(*args, **level.kwargs))
         slots = [slot_of(lanes, t) for t in outs]
+        lanes.returned = outs
     if lanes.functions and tape.grad_enabled and any(t._rg for _, t in [*batched, *lanes.outside]):
         raise NotImplementedError(
             f"vmap: {describe(level.f)} calls a function with a derivative of its own, which cannot be "

@@ -96,7 +96,7 @@ def grad(f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False)
 
 
 def _gradient(level: Level, argnums: Any, has_aux: bool) -> tuple[Tensor, Any, Any]:
-    level.differentiate(pick(level.name, argnums, len(level.args)))
+    level.differentiate(pick(level.name, argnums, len(level.args)), plain=True)
     out, aux = level.with_aux(has_aux)
     value = level.scalar(out)
     found = level.cotangents([value], [None])
@@ -196,7 +196,6 @@ def vjp(f: Callable, *primals: Any, has_aux: bool = False) -> tuple:
         again = Level("vjp_fn", f, [g], {})
         again.tensors_out |= level.tensors_out
         again.tape, again.leaves, again.structures = level.tape, level.leaves, level.structures
-        again.fresh = level.fresh
         seeds = seeds_like(again, g, outs, structure, "the cotangents")
         found = again.cotangents(outs, seeds, retain=True)
         filled = [again.zeros(t) if c is None else c for c, t in zip(found, level.leaves)]

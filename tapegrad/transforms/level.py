@@ -11,17 +11,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tapegrad.autograd import _engine, _must_record, _sweeps
-from tapegrad.ops.record import as_operand, cast, record_elementwise
+from tapegrad.ops.record import as_operand, cast, record_elementwise, user_location
 from tapegrad.ops.table import ROWS, ns
 from tapegrad.spec import FLOAT64
-from tapegrad.tape import current
-from tapegrad.tensor import NONLEAF, Tensor, _record_detach, tensor_from_array
+from tapegrad.tape import GRAD, current
+from tapegrad.tensor import NONLEAF, Tensor, _record_detach, new_result, tensor_from_array
 from tapegrad.tree import Structure, flatten
 
 __all__ = ["Level", "derive", "describe", "inner_function", "number_or_array", "of_compiled", "pick"]
@@ -98,6 +99,13 @@ def pick(name: str, argnums: Any, count: int) -> tuple[int, ...]:
     return tuple(out)
 
 
+class _AtWork(threading.local):
+    """The levels whose functions are running in this thread."""
+
+    def __init__(self) -> None:
+        self.levels: list[Level] = []
+
+
 class Level:
     """One transform at work on one call of its function.
 
@@ -109,6 +117,8 @@ class Level:
         What the function is differentiated by.
     """
 
+    at_work = _AtWork()
+
     def __init__(self, name: str, f: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         self.name, self.f = name, f
         self.tape = current.tape
@@ -119,23 +129,24 @@ class Level:
         )
         self.outer_grad = self.tape.grad_enabled
         self.leaves: list[Tensor] = []
-        self.fresh: list[bool] = []  # which of them are leaves of the tape, not identities
         self.structures: list[Structure] = []
-        self.positions: tuple[int, ...] = ()
 
     # --- arguments --------------------------------------------------------------------------------
 
-    def differentiate(self, positions: tuple[int, ...]) -> None:
-        """Replace the arguments at these positions by leaves."""
-        self.positions = positions
+    def differentiate(self, positions: tuple[int, ...], plain: bool = False) -> None:
+        """Replace the arguments at these positions by leaves.
+
+        With ``plain`` an array is a leaf as it is; only if nobody uses the leaves after this call.
+        """
+        plain = plain and not self.tensors_out
         for k in positions:
             found, structure = flatten(self.args[k])
             paths = structure.paths() if structure.count > 1 or structure.container else [""]
-            made = [self._leaf(x, f"argument {k}{path}") for x, path in zip(found, paths)]
+            made = [self._leaf(x, f"argument {k}{path}", plain) for x, path in zip(found, paths)]
             self.structures.append(structure)
             self.args[k] = structure.unflatten(made) if structure.count else self.args[k]
 
-    def _leaf(self, x: Any, what: str) -> Tensor:
+    def _leaf(self, x: Any, what: str, plain: bool) -> Tensor:
         t = self.operand(x, what)
         if not t._spec.floating:
             raise TypeError(
@@ -149,15 +160,14 @@ class Level:
                 t = record_elementwise(ROWS["positive"], (t,))
             finally:
                 tape.grad_enabled = self.outer_grad
-            self.fresh.append(False)
-        elif t is not x and t._tape is None:
-            t._rg = NONLEAF  # not LEAF: the function may change its argument in place
-            tape.bind(t)
-            self.fresh.append(True)
-        else:
-            t = _record_detach(t, True)
+        elif plain and t._tape is None:
             t._rg = NONLEAF
-            self.fresh.append(True)
+            tape.bind(t)
+        else:
+            slot = t._slot if t._tape is tape else tape.bind(t)
+            tape.append(ROWS["argument"].op | GRAD, t._spec.id, slot, where=user_location(1))
+            t = new_result(tape, t._spec, 0)
+        t._rg = NONLEAF  # not LEAF: the function may change its argument in place
         self.leaves.append(t)
         return t
 
@@ -185,11 +195,14 @@ class Level:
     def call(self) -> Any:
         """Run the function."""
         tape = self.tape
+        levels = Level.at_work.levels
         tape.depth += 1
         tape.grad_enabled = True
+        levels.append(self)
         try:
             return self.f(*self.args, **self.kwargs)
         finally:
+            levels.pop()
             tape.depth -= 1
             tape.grad_enabled = self.outer_grad
 
@@ -317,34 +330,32 @@ class Level:
                     x = x._realize() if own else np.array(x._realize())
                 out.append(number_or_array(x))
             return out
-        flags, low = self._carried()
+        flags = self._carried()
         out = []
         for t in found:
             if isinstance(t, np.ndarray):
                 t = tensor_from_array(t)
-            if t._rg and t._tape is self.tape and t._slot >= low and not flags[t._slot - low]:
+            if t._rg and t._tape is self.tape and t._slot < len(flags) and not flags[t._slot]:
                 t = _record_detach(t, False)
             out.append(t)
         return out
 
-    def _carried(self) -> tuple[np.ndarray, int]:
+    def _carried(self) -> np.ndarray:
+        """By slot, whether it can be differentiated by something else than finished transforms' leaves."""
         from tapegrad.engine.expand import carry_flags
         from tapegrad.engine.kernel_table import library
 
         tape = self.tape
-        slots = self.origins()
         n = tape.seal()
-        low = min(slots, default=n)
-        flags = np.zeros(n - low, np.int64)
+        flags = np.zeros(n, np.int64)
         for s in tape.functions:
-            if s >= low:
-                flags[s - low] = 1
-        for s, fresh in zip(slots, self.fresh):
-            if fresh:
-                flags[s - low] = -1
+            flags[s] = 1
+        for level in Level.at_work.levels:
+            if level.tape is tape:
+                flags[level.origins()] = 1
         library.refresh()
-        carry_flags(tape.code, library.info, low, n, flags)
-        return flags, low
+        carry_flags(tape.code, library.info, n, ROWS["argument"].op, flags)
+        return flags
 
     def hand_out_tree(self, value: Any) -> Any:
         """Anything the function returned besides (``aux``), with its tensors handed out."""
