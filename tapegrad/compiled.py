@@ -85,12 +85,13 @@ class _Window:
 class _Fast:
     """What a call must look like to be answered without taking its arguments apart."""
 
-    __slots__ = ("count", "entry", "environment", "grad_enabled", "scalars", "wanted")
+    __slots__ = ("buffers", "count", "entry", "environment", "grad_enabled", "out", "wanted")
 
     def __init__(self, wanted: list[Any], entry: Entry, environment: Environment, grad_enabled: bool) -> None:
         self.wanted, self.entry, self.environment = wanted, entry, environment
         self.count, self.grad_enabled = len(wanted), grad_enabled
-        self.scalars = any(w.__class__ is not tuple for w in wanted)
+        self.out: Any = None  # what the last call wrote to, and the arrays in it
+        self.buffers: list[np.ndarray] = []
 
 
 _alive: weakref.WeakSet[Compiled] = weakref.WeakSet()
@@ -122,6 +123,7 @@ class Compiled:
         self._instances: OrderedDict[int, tuple[Any, Compiled]] = OrderedDict()
         self._warned: set[tuple[str, int]] = set()
         self._lock = threading.RLock()
+        self._kept: list[Any] = []  # C functions whose addresses were given away
         self.clear()
         _alive.add(self)
 
@@ -170,6 +172,8 @@ class Compiled:
             self._windows: OrderedDict[Any, _Window] = OrderedDict()
             self._stormy: set[Any] = set()
             self._last: Path | None = None
+            self._native: tuple[list[Path], Any] | None = None
+            self._c: Any = None
             self._recordings = self._replays = self._failures = self._fallbacks = self._evicted = 0
 
     def stats(self) -> CompileStats:
@@ -220,6 +224,121 @@ class Compiled:
 
         save(self, path)
 
+    # --- from machine code ------------------------------------------------------------------------
+
+    @property
+    def numba(self) -> Callable:
+        """A function for ``@njit`` code that replays what is recorded for the signature used last.
+
+        It takes one argument per array or number of the signature, then one array per result to write to;
+        all C-contiguous, of the recorded dtypes and sizes.  If the first result is a float64 number, it is
+        returned instead.  Threads may call it at the same time, and it releases nothing and allocates
+        nothing.
+
+        Raises
+        ------
+        RuntimeError
+            In ``@njit`` code, if the values lead to a path that was not recorded when the attribute was read.
+        ValueError
+            In ``@njit`` code, if an array has another size than the recorded one.
+
+        Examples
+        --------
+        >>> import numba, numpy as np
+        >>> import tapegrad as tg
+        >>> f = tg.compile(tg.value_and_grad(lambda x: (x * x).sum()))
+        >>> value, gradient = f(np.array([1.0, 2.0]))
+        >>> replay = f.numba
+        >>> @numba.njit
+        ... def descend(x, steps):
+        ...     g = np.empty_like(x)
+        ...     for _ in range(steps):
+        ...         value = replay(x, g)
+        ...         x = x - 0.25 * g
+        ...     return value, x
+        >>> descend(np.array([1.0, 2.0]), 3)
+        (0.3125, array([0.125, 0.25 ]))
+        """
+        from tapegrad.engine.native import njit_function
+
+        return njit_function(self._handle())
+
+    @property
+    def address(self) -> int:
+        """The address of a C function that replays the signature used last; float64 throughout.
+
+        Arguments and results lie packed, one after the other, as `c_signature` tells.
+        """
+        return self._c_function()[0]
+
+    @property
+    def c_signature(self) -> str:
+        """What `address` points to.
+
+        ``double f(int n, double *x)`` if the only result is one number (NaN if no recorded path fits), else
+        ``int64_t f(const double *x, double *out)``: 0 for success, ``k + 1`` if guard ``k`` failed,
+        negative if an index was out of bounds.
+        """
+        return self._c_function()[1]
+
+    def _c_function(self) -> tuple[int, str, Any]:
+        from tapegrad.engine.native import c_address
+
+        handle = self._handle()
+        if self._c is None or self._c[0] is not handle:
+            self._c = (handle, c_address(handle))
+            self._kept.append(self._c)  # whoever has the address relies on it
+        return self._c[1]
+
+    def _handle(self) -> Any:
+        """The programs of the signature used last, for machine code."""
+        from tapegrad.engine.native import Handle
+
+        with self._lock:
+            path = self._last
+            entry = next(
+                (e for _, entries in self._environments for e in entries.values() if path in e.paths), None
+            )
+            if path is None or entry is None:
+                raise RuntimeError(
+                    f"compile: nothing is recorded of {self._name}; call it once with typical arguments"
+                )
+            paths = sorted(entry.paths, key=lambda p: -p.used)
+            known = self._native
+            if known is None or known[0] != paths:
+                self._native = known = (paths, Handle([p.program for p in paths]))
+            return known[1]
+
+    def bind(self, *args: Any, out: Any = None) -> Callable[[], Any]:
+        """A function without arguments that replays on the same arrays again and again.
+
+        Parameters
+        ----------
+        *args : ndarray
+            What the function is called with; their elements are read at each call.
+        out : ndarray or container of these, optional
+            Where results go, at each call.  Default: fresh arrays, used by all calls.
+
+        Returns
+        -------
+        callable
+            Returns ``out``.  Calling it costs a fraction of calling the compiled function.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import tapegrad as tg
+        >>> f = tg.compile(lambda x: 2.0 * x)
+        >>> x = np.ones(2)
+        >>> double = f.bind(x)
+        >>> x[0] = 5.0
+        >>> double()
+        array([10.,  2.])
+        """
+        from tapegrad.bound import Bound
+
+        return Bound(self, args, out)
+
     def __reduce__(self) -> Any:
         from tapegrad.pickling import reduce
 
@@ -262,7 +381,7 @@ class Compiled:
         if (
             fast is not None
             and len(args) == fast.count
-            and not kwargs
+            and (not kwargs or (fast.out is not None and len(kwargs) == 1 and kwargs.get("out") is fast.out))
             and not tape.recording
             and not tape.depth
         ):
@@ -285,15 +404,14 @@ class Compiled:
                     and fast.environment.unchanged()
                     and path.ready()
                 ):
-                    if fast.scalars:
-                        args = tuple([a if a.__class__ is ndarray else np.array(a) for a in args])
-                    try:
-                        failed, results = path.program.run(args)
-                    except _refusals():
-                        failed = -2
-                    if failed == -1:
+                    if not kwargs:
+                        values = path.program.replay(args)
+                        if values is not None:
+                            self._replays += 1
+                            return path.arrange(values)
+                    elif path.fits(fast.buffers) and path.program.replay_into(args, fast.buffers):
                         self._replays += 1
-                        return path.deliver(results, False)
+                        return fast.out
         return self._call(args, kwargs)
 
     def _call(self, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -337,7 +455,7 @@ class Compiled:
         path, results = found
         if wants_graph and path.differentiates():
             return self._write(self.__tapegrad_compiled__(*args, **kwargs), out)
-        self._remember(leaves, key, args, kwargs)
+        self._remember(leaves, key, args, kwargs, out)
         if out is not None:
             return out
         return path.deliver(results, tensors)
@@ -486,7 +604,9 @@ class Compiled:
                 self._windows.popitem(last=False)
         return window
 
-    def _remember(self, leaves: list[Any], key: Any, args: tuple, kwargs: dict[str, Any]) -> None:
+    def _remember(
+        self, leaves: list[Any], key: Any, args: tuple, kwargs: dict[str, Any], out: Any = None
+    ) -> None:
         """Let calls like this one take the fast way."""
         if kwargs or self._static_nums or len(leaves) != len(args) or not self._environments:
             return
@@ -501,7 +621,12 @@ class Compiled:
         environment, entries = self._environments[0]
         entry = entries.get(key)
         if entry is not None:
-            self._fast = _Fast(wanted, entry, environment, key[2])
+            fast = _Fast(wanted, entry, environment, key[2])
+            if out.__class__ is ndarray or (
+                out.__class__ is tuple and all(a.__class__ is ndarray for a in out)
+            ):
+                fast.out, fast.buffers = out, flatten(out)[0]
+            self._fast = fast
 
     # --- recording --------------------------------------------------------------------------------
 

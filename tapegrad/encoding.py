@@ -57,7 +57,7 @@ def encode_value(value: Any) -> Any:
     >>> decode_value(encode_value((1, 0.5)))
     (1, 0.5)
     """
-    kind = type(value)
+    kind: Any = type(value)
     if value is None or kind in (bool, int, str):
         return value
     if kind is float:
@@ -74,7 +74,7 @@ def encode_value(value: Any) -> Any:
         return {"scalar": [value.dtype.newbyteorder("<").str, value.tobytes().hex()]}
     if isinstance(value, np.dtype) and value.kind in SCALARS:
         return {"dtype": value.newbyteorder("<").str}
-    if kind is type and NAMED_TYPES.get(value.__name__) is value:
+    if isinstance(value, type) and NAMED_TYPES.get(value.__name__) is value:
         return {"type": value.__name__}
     raise TypeError(f"a {kind.__name__} cannot be saved")
 

@@ -64,8 +64,8 @@ class Loaded(Compiled):
         structure, parts, grad_enabled = key
         saved = "; ".join(_shown(*k) for k in self._environments[0][1])
         return TapeError(
-            f"{self._name}: nothing was recorded for {_shown(structure, parts, grad_enabled)} before it was saved, only "
-            f"for {saved}; call the original function with such arguments and save it again"
+            f"{self._name}: nothing was recorded for {_shown(structure, parts, grad_enabled)} before it was "
+            f"saved, only for {saved}; call the original function with such arguments and save it again"
         )
 
     def _record_and_replay(self, key: Any, *others: Any) -> Any:
@@ -75,8 +75,8 @@ class Loaded(Compiled):
 
     def _unseen(self, look: str) -> TapeError:
         return TapeError(
-            f"{self._name}: {look} finds what was not seen before it was saved, and a loaded tape cannot record; call "
-            "the original function with such values and save it again"
+            f"{self._name}: {look} finds what was not seen before it was saved, and a loaded tape cannot "
+            "record; call the original function with such values and save it again"
         )
 
 
@@ -131,8 +131,8 @@ class _Replayer:
                 parts.append(typed(leaf.value if leaf.__class__ is Static else leaf))
         if tape.depth or (tape.grad_enabled and any(t._rg for t in tensors)):
             raise TapeError(
-                f"{owner._name}: a loaded tape holds the values' operations only, and cannot be differentiated; "
-                "compile and save value_and_grad of the function (or grad, hessian, ...) instead"
+                f"{owner._name}: a loaded tape holds the operations of values only, and cannot be "
+                "differentiated; compile and save value_and_grad of the function (or grad, ...) instead"
             )
         key = (structure, tuple(parts), tape.grad_enabled)
         entry = owner._environment(key)[1][key]
@@ -227,8 +227,8 @@ def load(path: Any, *, max_bytes: int = MAX_BYTES) -> Loaded:
     Raises
     ------
     TapeError
-        If the file is damaged, or is not well formed, or uses a custom operation that is not defined here; when
-        called: if nothing was recorded for such arguments, or Python looked at a value and finds another
+        If the file is damaged, or is not well formed, or uses a custom operation that is not defined here;
+        when called: if nothing was recorded for such arguments, or Python looked at a value and finds another
         one than at any time before saving.
     OSError
         If the file cannot be read.

@@ -17,6 +17,10 @@ from tapegrad.tree import LEAF, Structure
 __all__ = ["Entry", "Node", "Path"]
 
 
+WRITEABLE = 0x501  # flags.num: C-contiguous, aligned and writeable
+SINGLE, FLAT = 1, 2  # results that are one array or number, or a tuple of these
+
+
 class Node:
     """Where Python looked at a value; edges by what it saw."""
 
@@ -63,11 +67,11 @@ class Path:
         self.nodes: list[Node] = []
         self.used = 0
         plain = all(r >= 0 for r in results)
-        self.shape = 0  # of the result: 1 an array, 2 a number, 3 a flat tuple of these, 0 another
+        self.shape = 0
         if plain and structure is LEAF:
-            self.shape = 1 if trace.spec(trace.outputs[0]).shape else 2
+            self.shape = SINGLE
         elif plain and structure.container is tuple and all(c is LEAF for c in structure.children):
-            self.shape = 3
+            self.shape = FLAT
 
     def ready(self) -> bool:
         """Whether what was captured can be read: the arrays have their shapes, and their contents, still."""
@@ -87,15 +91,25 @@ class Path:
     def deliver(self, arrays: list[np.ndarray], tensors: bool) -> Any:
         """The result, in the form that the function gave it."""
         if tensors:
-            values: list[Any] = [tensor_from_array(a) for a in arrays]
-        elif self.shape == 1:
-            return arrays[0]
-        elif self.shape == 2:
-            return arrays[0].item()
-        else:
-            values = [a if a.shape else a.item() for a in arrays]
-        if self.shape == 3:
+            return self.arrange([tensor_from_array(a) for a in arrays])
+        return self.arrange([a if a.shape else a.item() for a in arrays])
+
+    def fits(self, buffers: list[np.ndarray]) -> bool:
+        """Whether a flat result can be written to ``buffers``."""
+        specs = self.program.output_specs
+        if not self.shape or len(buffers) != len(specs):
+            return False
+        for a, spec in zip(buffers, specs):
+            if a.shape != spec.shape or a.dtype is not spec.dtype or a.flags.num & WRITEABLE != WRITEABLE:
+                return False
+        return True
+
+    def arrange(self, values: list[Any]) -> Any:
+        """Put leaves where they belong."""
+        if self.shape == FLAT:
             return tuple(values)
+        if self.shape == SINGLE:
+            return values[0]
         leaves = [values[r] if r >= 0 else v for r, v in zip(self.results, self.fixed)]
         return self.structure.unflatten(leaves)
 

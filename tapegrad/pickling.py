@@ -51,8 +51,8 @@ def reduce(compiled: Compiled) -> tuple:
         data = _recorded(compiled) if mark is not None else None
     if reference is None and data is None:
         raise pickle.PicklingError(
-            f"{compiled._name} cannot be pickled: its function cannot be imported by name, and nothing is recorded "
-            "that could be pickled in its place; call it first"
+            f"{compiled._name} cannot be pickled: its function cannot be imported by name, and nothing is "
+            "recorded that could be pickled in its place; call it first"
         )
     return _rebuild, (reference, data, mark, compiled._name, compiled._options)
 
@@ -85,7 +85,7 @@ def _reference(compiled: Compiled) -> tuple | None:
 
 
 def _bound(instance: Any, name: str) -> types.MethodType:
-    """A compiled method's function, bound such that it keeps the object alive: nobody else may hold it here."""
+    """A compiled method's function, bound such that it keeps the object alive."""
     return types.MethodType(getattr(type(instance), name).__tapegrad_compiled__, instance)
 
 
@@ -182,7 +182,7 @@ def _resolve(reference: tuple | None) -> Any:
 
 
 def deepcopy(compiled: Compiled, memo: dict) -> Compiled:
-    """What ``Compiled.__deepcopy__`` returns: the same function, copied as deeply, with recordings of its own."""
+    """What ``Compiled.__deepcopy__`` returns: a copy of the function, with recordings of its own."""
     function = compiled.__tapegrad_compiled__
     if isinstance(function, WeakMethod):
         function = _bound(copy.deepcopy(function.__self__, memo), function.__func__.__name__)

@@ -28,12 +28,8 @@ __all__ = ["MAX_BYTES", "read"]
 
 MAX_BYTES = 1 << 32
 MOST_ROWS = 1 << 24
-KEYS = frozenset(
-    (
-        "custom", "entries", "format", "lines", "name", "operations", "signatures", "specs", "static_argnames",
-        "static_argnums", "takes_out", "tapegrad", "version",
-    )
-)  # fmt: skip
+NAMES = ("custom", "entries", "format", "lines", "name", "operations", "signatures", "specs", "tapegrad")
+KEYS = frozenset((*NAMES, "static_argnames", "static_argnums", "takes_out", "version"))
 
 
 def _whole(value: Any, low: int, high: int, what: str) -> int:
@@ -233,7 +229,7 @@ class _Reader:
         return trace
 
     def _renumber(self, rows: np.ndarray) -> np.ndarray:
-        """Give operations and shapes the numbers of this process for operations and shapes, in place; columns that mean nothing are zeros."""
+        """Give operations and shapes this process's numbers, in place; unused columns must be zeros."""
         ops = np.array([r.op for r in self.operations], np.int64)
         specs = np.array([s.id for s in self.specs], np.int64)
         for column, numbers in ((OP, ops), (SPEC, specs)):

@@ -185,8 +185,8 @@ def dumps(compiled: Compiled) -> bytes:
             )
         if not entries:
             raise RuntimeError(
-                f"save: nothing is recorded of {name}, or what is recorded does not hold any more; call it with the "
-                "kinds of arguments that it is to be used with"
+                f"save: nothing is recorded of {name}, or what is recorded does not hold any more; call it "
+                "with the kinds of arguments that it is to be used with"
             )
         from tapegrad import __version__
 

@@ -17,10 +17,10 @@ import numpy as np
 from tapegrad import _jit
 from tapegrad.engine import vm
 from tapegrad.engine.memory import address_of
-from tapegrad.engine.program import Program, _Instance
+from tapegrad.engine.program import Program, _Instance, data_address
 from tapegrad.spec import DTYPES, Spec, dtype_index
 
-__all__ = ["Handle", "c_address", "njit_function"]
+__all__ = ["Handle", "c_address", "native_call", "njit_function"]
 
 LARGE = 1 << 20  # bytes of a program's memory from which on threads share fewer instances
 PER_PROGRAM = 8  # instances of a small program
@@ -75,6 +75,27 @@ class Handle:
         a = p.trace.captures[k][1].array()
         self.kept.append(a)
         return address_of(a)
+
+
+@_jit.jit
+def call_native(target, handle, arguments, results):
+    """Call ``run_native`` from Python."""
+    return _jit.invoke(target, (handle, arguments, results))
+
+
+def native_call(
+    handle: Handle, arrays: Sequence[np.ndarray], targets: Sequence[np.ndarray]
+) -> Callable[[], int]:
+    """A function that replays on fixed arrays and returns a status; it keeps them alive."""
+    arguments = np.array([data_address(a) for a in arrays] or [0], np.int64)
+    results = np.array([data_address(a) for a in targets] or [0], np.int64)
+    kept = (handle, arrays, targets, arguments, results)
+    words = (_entry(), handle.address, address_of(arguments), address_of(results))
+
+    def call(kept: Any = kept) -> int:
+        return call_native(*words)
+
+    return call
 
 
 # --- functions for @njit code ---------------------------------------------------------------------

@@ -243,6 +243,14 @@ class Program:
         finally:
             self._pool.append(instance)
 
+    def replay_into(self, arguments: Sequence[Any], out: Sequence[np.ndarray]) -> bool:
+        """Replay and write results to ``out``; ``False`` if a guard failed or a kernel refused."""
+        arrays = [a if a.__class__ is np.ndarray else np.array(a) for a in arguments]
+        try:
+            return self.run(arrays, out)[0] < 0
+        except ProgramError:
+            return False
+
     def looked(self, k: int) -> np.ndarray:
         """The value that guard ``k`` saw when this thread's last replay failed."""
         import threading

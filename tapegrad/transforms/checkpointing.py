@@ -13,7 +13,7 @@ from tapegrad.autograd import grad as gradients
 from tapegrad.grad_mode import enable_grad
 from tapegrad.ops.movement import BARRIER
 from tapegrad.ops.record import record
-from tapegrad.tape import Tape, current
+from tapegrad.tape import GRAD, OP, OP_MASK, Tape, current
 from tapegrad.tensor import NONLEAF, Tensor, _record_detach, tensor_from_array
 from tapegrad.transforms.level import describe, inner_function
 from tapegrad.tree import Structure, flatten
@@ -102,6 +102,9 @@ class _Call:
         inputs = [_record_detach(t, False) for t in self.tensors]
         outs, structure = self.again(inputs)
         self.captured = _captured(tape, mark._slot, [t for t in outs if t._rg])
+        _forget_history(tape, mark._slot)
+        if not tape.recording:
+            tape.run()  # now, so that what lies between is let go of before the next step begins
         return outs, structure
 
 
@@ -112,6 +115,18 @@ def _captured(tape: Tape, start: int, outs: Sequence[Tensor]) -> list[Tensor]:
     sweeps = _sweeps()
     slots = sweeps.sources(tape, [sweeps.slot_of(tape, t) for t in outs], start)
     return [sweeps.handle(tape, s) for s in slots]
+
+
+def _forget_history(tape: Tape, start: int) -> None:
+    """Cut what was recorded since ``start`` off from differentiation: nothing is saved for it."""
+    from tapegrad.engine.kernel_table import library
+    from tapegrad.engine.layout import RULES
+
+    n = tape.seal()
+    library.refresh()
+    rows = np.arange(start, n)
+    rows = rows[library.info[tape.code[rows, OP] & OP_MASK, RULES] != 0]
+    tape.code[rows, OP] &= ~GRAD
 
 
 class _Checkpoint(Function):
