@@ -68,6 +68,7 @@ class Session:
         rtol: float = 1e-9,
         steps: int = 1,
         targets: Mapping[str, float] | None = None,
+        ours: Mapping[str, str] | None = None,
     ) -> dict[str, float]:
         """Check, then time, contenders at one task; print a table; return seconds per call.
 
@@ -88,6 +89,8 @@ class Session:
         targets : mapping of str to float, optional
             Per contender how much of its time tapegrad may take; shown, and never a reason to fail: that
             depends on the machine and on what else it does.
+        ours : mapping of str to str, optional
+            Per contender which of tapegrad's figures it is held against.  Default: that of ``"tapegrad"``.
 
         Raises
         ------
@@ -103,10 +106,10 @@ class Session:
             runners[name] = run
         samples = interleave(runners, self.smoke)
         medians = {name: statistics.median(s) for name, s in samples.items()}
-        ours = medians.get(US)
+        own = medians.get(US)
         rows = []
         for name, times in samples.items():
-            ratio = medians[name] / ours if ours else None
+            ratio = medians[name] / own if own else None
             result = {
                 "workload": self.workload,
                 "case": case,
@@ -123,8 +126,9 @@ class Session:
                 row.append(seconds(medians[name] / operations))
             if targets:
                 row.append("")
-                if name in targets and ours:
-                    share, allowed = ours / medians[name], targets[name]
+                counterpart = medians.get((ours or {}).get(name, US))
+                if name in targets and counterpart:
+                    share, allowed = counterpart / medians[name], targets[name]
                     result.update(share=share, allowed=allowed, met=share <= allowed)
                     row[-1] = f"{share:.3g} (<= {allowed:g}: {'met' if share <= allowed else 'MISSED'})"
             self.results.append(result)

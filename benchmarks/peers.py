@@ -88,10 +88,11 @@ def compiled(name: str, f: Callable[..., Any], x: Any) -> Callable[[], tuple[Any
     Parameters
     ----------
     name : str
-        ``"tapegrad"``: `tapegrad.compile`, NumPy in and NumPy out.  ``"jax"``: ``jax.jit``, device arrays in,
+        ``"tapegrad"``: `tapegrad.compile`, NumPy in and NumPy out.  ``"tapegrad, bound"``: its ``bind`` on
+        arrays prepared once.  ``"jax"``: ``jax.jit``, device arrays in,
         waited for, left on the device.  ``"jax, NumPy in and out"``: the same with conversions.
-        ``"casadi"``: an SX ``Function`` evaluated through ``Function.buffer()`` on memory prepared once, the
-        fastest call that its documentation shows.  ``"torch"``: define-by-run, there being nothing compiled
+        ``"casadi"``: an SX ``Function``, NumPy in and out.  ``"casadi, buffer"``: through
+        ``Function.buffer()`` on memory prepared once, the fastest call that its documentation shows.  ``"torch"``: define-by-run, there being nothing compiled
         that suits scalar programs.
     f : callable
         Returns a scalar.
@@ -222,13 +223,37 @@ def _compiled_jax_numpy(f, x):
     return run
 
 
-def _compiled_casadi(f, x):
+def _bound_tapegrad(f, x):
     import numpy as np
 
+    tg, xp = module("tapegrad"), namespace("tapegrad")
+    both = tg.compile(tg.value_and_grad(lambda x: f(xp, x)))
+    return both.bind(x.copy(), out=(np.empty(()), np.empty_like(x)))
+
+
+def _casadi_function(f, x):
     casadi, xp = module("casadi"), namespace("casadi")
     symbol = casadi.SX.sym("x", x.size)
     value = f(xp, symbol)
-    both = casadi.Function("both", [symbol], [value, casadi.gradient(value, symbol)])
+    return casadi.Function("both", [symbol], [value, casadi.gradient(value, symbol)])
+
+
+def _compiled_casadi(f, x):
+    import numpy as np
+
+    both, x = _casadi_function(f, x), x.copy()
+
+    def run():
+        value, g = both(x)
+        return float(value), np.asarray(g).reshape(-1)
+
+    return run
+
+
+def _buffered_casadi(f, x):
+    import numpy as np
+
+    both = _casadi_function(f, x)
     x, value, g = x.copy(), np.zeros(()), np.zeros(x.shape)
     buffer, evaluate = both.buffer()
     buffer.set_arg(0, memoryview(x))
@@ -262,4 +287,6 @@ _COMPILE = {
     "jax, NumPy in and out": _compiled_jax_numpy,
     "casadi": _compiled_casadi,
     "torch": _compiled_torch,
+    "tapegrad, bound": _bound_tapegrad,
+    "casadi, buffer": _buffered_casadi,
 }

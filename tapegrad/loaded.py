@@ -53,6 +53,7 @@ class Loaded(Compiled):
         super().clear()
         with self._lock:
             self._environments = [(self._environment_of_none, OrderedDict(self._saved))]
+            self._last = next(reversed(self._saved.values())).paths[-1]
 
     def _environment(self, key: Any) -> tuple[Environment, OrderedDict[Any, Entry]]:
         known = self._environments[0]

@@ -177,15 +177,19 @@ class Trace:
         given = {i for i in self.inputs if i >= 0}
         captured = {i for i, _ in self.captures}
         _require(len(given) == sum(i >= 0 for i in self.inputs), "each argument has a slot of its own")
+        _require(not given & captured, "an argument is no capture")
+        lines = self.code.tolist()
+        outside = given | captured
+        combinations: set[tuple[int, ...]] = set()  # of operation and shapes, known to be right
         for i in range(n):
-            self._check_row(i, given, captured)
+            self._check_row(i, lines, outside, combinations)
         for i in (*given, *captured, *self.constants):
             _require(0 <= i < n and self.row(i) is INPUT, f"%{i} is not an input")
         for i, a in self.constants.items():
             _require(_fits(a, self.spec(i)), f"the constant %{i} is not {self.spec(i)!r}")
         for i in self.outputs:
             _require(0 <= i < n, f"output %{i} does not exist")
-        self._check_signatures()
+        self._check_signatures(lines)
         for guard in self.guards:
             _require(0 <= guard.slot < n, f"guarded slot %{guard.slot} does not exist")
             spec = self.spec(guard.slot)
@@ -198,45 +202,48 @@ class Trace:
                 fits = isinstance(guard.expected, int) and low <= guard.expected < high and spec.size == 1
                 _require(fits, f"guard of %{guard.slot}: it cannot be {guard.expected!r}")
 
-    def _check_signatures(self) -> None:
+    def _check_signatures(self, lines: list[list[int]]) -> None:
         """The parameters that kernels get are those that the shape rules give for verified arguments."""
         from tapegrad.verify import signature_of
 
-        used = {int(self.code[i, SIG]) for i in range(len(self.code)) if self.row(i).kind in SIGNED}
-        for k in used:
+        for k in {line[SIG] for line in lines if table_rows[line[OP]].kind in SIGNED}:
             s = self.signatures[k]
             again = signature_of(s.row, s.in_specs, s.static)
             same = again.out is s.out and again.params == s.params
             _require(same, f"{s.row.name}: its parameters are not those of its arguments")
 
-    def _check_row(self, i: int, given: set[int], captured: set[int]) -> None:
-        op, spec_id, sig = int(self.code[i, OP]), int(self.code[i, SPEC]), int(self.code[i, SIG])
-        _require(0 <= op < len(table_rows), f"%{i}: unknown opcode {op}")
-        _require(0 <= spec_id < len(spec_table.by_id), f"%{i}: unknown spec {spec_id}")
+    def _check_row(
+        self, i: int, lines: list[list[int]], outside: set[int], combinations: set[tuple[int, ...]]
+    ) -> None:
+        op, spec_id, *operands, sig = lines[i]
+        if not (0 <= op < len(table_rows) and 0 <= spec_id < len(spec_table.by_id)):
+            raise TapeError(f"%{i}: unknown opcode {op}, or unknown spec {spec_id}")
         row, spec = table_rows[op], spec_table.by_id[spec_id]
         if row is INPUT:
-            known = (i in given) + (i in captured) + (i in self.constants)
-            _require(known == 1, f"%{i}: an input must be an argument, a capture or a constant")
+            once = (i in outside) != (i in self.constants)
+            _require(once, f"%{i}: an input must be an argument, a capture or a constant")
             return
-        inputs: list[Spec] = []
-        for k in range(row.arity):
-            o = int(self.code[i, X + k])
-            _require(o < i, f"%{i} = {row.name}: operand %{o} does not precede its result")
-            if o < 0:
-                ok = row.kind is Kind.ELEMENTWISE and -o <= len(self.consts)
-                _require(ok, f"%{i} = {row.name}: no constant {-o - 1}")
-            else:
-                inputs.append(self.spec(o))
+        del operands[row.arity :]
+        lowest = -len(self.consts) if row.kind is Kind.ELEMENTWISE else 0
+        for o in operands:
+            if not lowest <= o < i:
+                what = f"operand %{o} does not precede its result" if o >= 0 else f"no constant {-o - 1}"
+                raise TapeError(f"%{i} = {row.name}: {what}")
+        key = (op, spec_id, *[lines[o][SPEC] if o >= 0 else -1 for o in operands])
+        if key in combinations:
+            return
+        inputs = [spec_table.by_id[lines[o][SPEC]] for o in operands if o >= 0]
         if row.kind is Kind.ELEMENTWISE:
-            operands = [int(o) for o in self.code[i, X : X + row.arity]]
             _check_elementwise(i, row, spec, operands, inputs, self.consts)
+            if all(s.floating for s in inputs[row.typed_by :]):
+                combinations.add(key)  # any constant is right there
             return
         _require(0 <= sig < len(self.signatures), f"%{i} = {row.name}: unknown signature {sig}")
         signature = self.signatures[sig]
         _require(signature.row is row, f"%{i} = {row.name}: signature is for {signature.row.name}")
         _require(signature.out is spec, f"%{i} = {row.name}: result is {spec!r}, not {signature.out!r}")
         _require(tuple(inputs) == signature.in_specs, f"%{i} = {row.name}: operands are {inputs}")
-        raw = int(self.code[i, Z]) if row.arity < 3 else 0
+        raw = lines[i][Z] if row.arity < 3 else 0
         if row.kind is Kind.MOVEMENT or row.wants_raw:
             static = signature.static
             size = inputs[0].size if row.kind is Kind.MOVEMENT else spec.size

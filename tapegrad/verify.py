@@ -18,8 +18,9 @@ import numpy as np
 
 from tapegrad.ops.axes import size_of
 from tapegrad.ops.record import Signature
-from tapegrad.ops.table import Kind, Row
+from tapegrad.ops.table import Kind, Row, rows
 from tapegrad.spec import BOOL, DTYPES, INT64, MAX_DIMS, Spec, intern_spec
+from tapegrad.spec import table as spec_table
 from tapegrad.tape import TapeError
 
 __all__ = ["CHECKS", "LARGEST", "peak_bytes", "require", "signature_of"]
@@ -98,10 +99,11 @@ def signature_of(row: Row, specs: tuple[Spec, ...], static: dict[str, Any]) -> S
 def peak_bytes(trace: Any) -> int:
     """How much memory the values of a trace take together, at most, if rows run in order."""
     n = len(trace)
-    sizes = [trace.spec(i).nbytes for i in range(n)]
+    lines = trace.code.tolist()
+    sizes = [spec_table.by_id[line[1]].nbytes for line in lines]
     last = list(range(n))
-    for i, row in enumerate(trace.code.tolist()):
-        for o in row[2 : 2 + trace.row(i).arity]:
+    for i, line in enumerate(lines):
+        for o in line[2 : 2 + rows[line[0]].arity]:
             if o >= 0:
                 last[o] = i
     for i in (*trace.outputs, *(g.slot for g in trace.guards)):

@@ -1,6 +1,7 @@
 """Functional transforms: conventions, containers, nesting, errors; other libraries as references."""
 
 import threading
+import tracemalloc
 from collections import namedtuple
 from dataclasses import dataclass
 
@@ -598,6 +599,29 @@ def test_checkpoint_runs_the_function_again_and_not_without_need():
     assert len(calls) == 3
     with tg.no_grad():
         assert not tg.checkpoint(h)(x).requires_grad
+
+
+def test_checkpoint_keeps_one_step_at_a_time():
+    x0, w = np.linspace(0.0, 1.0, 20_000), tg.tensor(1.5, requires_grad=True)
+
+    def layer(x):
+        for _ in range(6):
+            x = tg.cumsum(tg.softmax(tg.sin(x) * w, axis=0))
+        return x
+
+    def peak(wrap):
+        x = tg.tensor(x0, requires_grad=True)
+        tracemalloc.start()
+        y = x
+        for _ in range(8):
+            y = wrap(layer)(y)
+        y.sum().backward()
+        size = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return size
+
+    peak(lambda h: h)
+    assert peak(tg.checkpoint) < 0.5 * peak(lambda h: h)
 
 
 def test_checkpoint_refuses_what_is_no_tensor():

@@ -442,16 +442,20 @@ def sweep_batch(frame_array):
 
 
 @jit
-def mark_wanted(frame_array, low, high):
-    """Extend ``wanted`` downwards to all that wanted slots are computed from."""
+def mark_wanted(frame_array, low, high, flagged):
+    """Extend ``wanted`` downwards to all that wanted slots are computed from.
+
+    With ``flagged`` only along what takes part in differentiation.
+    """
     frame = words(frame_array)
     source, info, wanted = at(frame[E_SOURCE]), at(frame[E_INFO]), at(frame[E_WANTED])
     for i in range(high - 1, low - 1, -1):
-        if wanted[i] and not source[8 * i + STATE] & CUT:
-            op = source[8 * i + OP] & OP_MASK
+        op = source[8 * i + OP] & OP_MASK
+        follow = not flagged or (source[8 * i + OP] & GRAD and info[8 * op + RULES])
+        if wanted[i] and follow and not source[8 * i + STATE] & CUT:
             for k in range(info[8 * op + ARITY]):
                 o = source[8 * i + X + k]
-                if o >= low:
+                if o >= low and (not flagged or source[8 * o + OP] & GRAD):
                     wanted[o] = 1
 
 

@@ -16,6 +16,7 @@ from tapegrad.engine.layout import (
     DTYPE,
     F_CODE,
     F_FOUND,
+    F_INFO,
     F_SLOTS,
     F_SPECS,
     GRAD,
@@ -143,10 +144,11 @@ def collect_gradients(frame_array, n):
 def saves_for_others(frame_array, n, start, backward):
     """Whether this run computed values for a graph that it did not run in reverse."""
     frame = words(frame_array)
-    code, slots = at(frame[F_CODE]), at(frame[F_SLOTS])
+    code, slots, info = at(frame[F_CODE]), at(frame[F_SLOTS]), at(frame[F_INFO])
     for i in range(start, n):
         reversed_here = backward and slots[16 * i + REVERSE]
-        if code[8 * i + OP] & GRAD and slots[16 * i + WANT] and not reversed_here:
+        graph = code[8 * i + OP] & GRAD and info[8 * (code[8 * i + OP] & OP_MASK) + RULES]
+        if graph and slots[16 * i + WANT] and not reversed_here:
             return True
     return False
 

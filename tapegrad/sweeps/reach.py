@@ -17,12 +17,12 @@ __all__ = ["inputs_of", "reaches", "sources"]
 
 
 def reaches(tape: Tape, roots: Iterable[int], goals: Iterable[int]) -> bool:
-    """Whether one of some slots lies among what the roots were computed from."""
+    """Whether one of some slots lies among what the roots are differentiated by, or through."""
     sweep = Sweep(tape, E.sweep_reverse)
     sweep.frame[E.E_SOURCE] = address_of(tape.code)
     for slot in roots:
         sweep.wanted[slot] = 1
-    E.mark_wanted(sweep.frame, 0, sweep.n)
+    E.mark_wanted(sweep.frame, 0, sweep.n, True)
     return any(sweep.wanted[slot] for slot in goals)
 
 
@@ -31,7 +31,7 @@ def inputs_of(tape: Tape, slot: int) -> list[int]:
     sweep = Sweep(tape, E.sweep_reverse)
     sweep.frame[E.E_SOURCE] = address_of(tape.code)
     sweep.wanted[slot] = 1
-    E.mark_wanted(sweep.frame, 0, slot + 1)
+    E.mark_wanted(sweep.frame, 0, slot + 1, False)
     rows = np.flatnonzero(sweep.wanted)
     return rows[library.info[tape.code[rows, L.OP] & OP_MASK, L.ARITY] == 0].tolist()
 
@@ -42,7 +42,7 @@ def sources(tape: Tape, outs: Iterable[int], start: int) -> list[int]:
     sweep.frame[E.E_SOURCE] = address_of(tape.code)
     for slot in outs:
         sweep.wanted[slot] = 1
-    E.mark_wanted(sweep.frame, start, sweep.n)
+    E.mark_wanted(sweep.frame, start, sweep.n, True)
     rows = np.flatnonzero(sweep.wanted)
     rows = rows[tape.code[rows, L.OP] & GRAD != 0]
     info = library.info[tape.code[rows, L.OP] & OP_MASK]

@@ -410,7 +410,7 @@ def push(
         sweep.frame[E.E_SOURCE] = address_of(tape.code)
         if tape.functions:  # what they read is not on the tape
             sweep.wanted[:high] = 1
-        E.mark_wanted(sweep.frame, low, high)
+        E.mark_wanted(sweep.frame, low, high, False)
         sweep.state[E.NEXT], sweep.state[E.STOP] = low, high
         while sweep.run() == E.PAUSED:
             _push_through(sweep)
@@ -467,7 +467,7 @@ def spread(
             sweep.wanted[slot] = 1
         stop = max(outputs, default=-1) + 1
         sweep.frame[E.E_SOURCE] = address_of(source.code)
-        E.mark_wanted(sweep.frame, start, stop)
+        E.mark_wanted(sweep.frame, start, stop, False)
         sweep.state[E.NEXT], sweep.state[E.STOP] = start, stop
         sweep.run()
         out = []

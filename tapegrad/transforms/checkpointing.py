@@ -98,6 +98,8 @@ class _Call:
     def first(self) -> tuple[list[Tensor], Structure]:
         """Run it without the history of its arguments; find out what else it depends on."""
         tape = current.tape
+        if not tape.recording:
+            tape.run()  # apart from what is to be differentiated, whose values are kept
         mark = _record_detach(tensor_from_array(np.zeros(())), False)  # where the function's rows begin
         inputs = [_record_detach(t, False) for t in self.tensors]
         outs, structure = self.again(inputs)
@@ -145,13 +147,13 @@ class _Checkpoint(Function):
         further = is_grad_enabled()
         known = cotangents[0]
         inputs = []
+        for t, active in zip(saved[: ctx.count], wanted):
+            x = record(BARRIER, (t, known))  # part of the history only if there is a further derivative
+            if active and not x._rg:
+                x = _record_detach(x, True)
+                x._rg = NONLEAF
+            inputs.append(x)
         with enable_grad():
-            for t, active in zip(saved[: ctx.count], wanted):
-                x = record(BARRIER, (t, known))
-                if active and not (further and x._rg):
-                    x = _record_detach(x, True)
-                    x._rg = NONLEAF
-                inputs.append(x)
             used = [x for x, active in zip(inputs, wanted) if active]
             used += [t for t, active in zip(saved[ctx.count :], wanted[ctx.count :]) if active]
             outs, _ = ctx.call.again(inputs)
