@@ -44,18 +44,19 @@ class Bound:
         compiled = self._compiled
         path = compiled._last
         shared = any(np.may_share_memory(a, t) for a in self._arrays if a is not None for t in self._targets)
-        usable = path is not None and not path.captures and not path.contents and min(path.results) >= 0
+        usable = path is not None and path.steady and not path.contents and min(path.results) >= 0
         self._run = None
         if usable and not shared:
             assert path is not None
             self._environment = compiled._environments[0][0]
             targets = [self._targets[path.results.index(k)] for k in range(len(path.trace.outputs))]
             given = [a for a in self._arrays if a is not None]
+            self._path = path
             self._run = native_call(compiled._handle(), given, targets)
 
     def __call__(self) -> Any:
         run = self._run
-        if run is not None and self._environment.unchanged() and run() == 0:
+        if run is not None and self._environment.unchanged() and self._path.still() and run() == 0:
             return self._out
         self._compiled(*self._args, out=self._out)
         self._prepare()

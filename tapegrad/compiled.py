@@ -402,7 +402,7 @@ class Compiled:
                     path is not None
                     and tape.grad_enabled is fast.grad_enabled
                     and fast.environment.unchanged()
-                    and path.ready()
+                    and path.still()
                 ):
                     if not kwargs:
                         values = path.program.replay(args)

@@ -25,12 +25,13 @@ from tapegrad.ops.axes import size_of
 from tapegrad.spec import BOOL, DTYPES, MAX_DIMS
 from tapegrad.tape import TapeError
 
-__all__ = ["pack", "unpack"]
+__all__ = ["LARGEST_FILE", "pack", "unpack"]
 
 COMMENT = b"tapegrad tape, SHA-256 of the bytes before: "
 DIGEST = 64  # hexadecimal digits
 LIMIT = (1 << 32) - 1  # bytes: what a zip archive without extensions can hold
 MOST_MEMBERS = (1 << 16) - 1
+LARGEST_FILE = LIMIT + (1 << 24)  # members, and what describes them
 HEADER = "header.json"
 
 LOCAL = struct.Struct("<4s5H3I2H")

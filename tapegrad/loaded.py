@@ -11,12 +11,13 @@ import numpy as np
 from tapegrad.arguments import Static, is_data
 from tapegrad.captures import Environment, typed
 from tapegrad.compiled import Compiled
+from tapegrad.container import LARGEST_FILE
 from tapegrad.ops.record import as_operand, record, record_elementwise, record_layout
 from tapegrad.ops.table import INPUT, Kind
 from tapegrad.paths import Entry, Path
 from tapegrad.reading import MAX_BYTES, read
 from tapegrad.recording import outcome
-from tapegrad.saving import untyped
+from tapegrad.saving import dumps, untyped
 from tapegrad.spec import Spec
 from tapegrad.tape import TapeError, current
 from tapegrad.tensor import Tensor, tensor_from_array
@@ -32,7 +33,7 @@ class Loaded(Compiled):
         header, self._saved = read(data, max_bytes)
         self._environment_of_none = Environment(len)  # nothing is captured: what was, is constant
         super().__init__(_Replayer(self))
-        self._data, self._max_bytes = data, max_bytes
+        self._max_bytes = max_bytes
         self._name = self.__name__ = self.__qualname__ = header["name"]
         self._static_nums = frozenset(_integers(header["static_argnums"]))
         self._static_names = frozenset(_strings(header["static_argnames"]))
@@ -46,7 +47,7 @@ class Loaded(Compiled):
         return self
 
     def __deepcopy__(self, memo: dict) -> Loaded:
-        return Loaded(self._data, self._max_bytes)
+        return Loaded(dumps(self), self._max_bytes)
 
     def clear(self) -> None:
         """Forget the statistics; what was loaded stays."""
@@ -248,9 +249,11 @@ def load(path: Any, *, max_bytes: int = MAX_BYTES) -> Loaded:
     >>> g(np.array([3.0, 4.0]))
     25.0
     """
-    with open(path, "rb") as file:
-        data = file.read()
     try:
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size > LARGEST_FILE:
+                raise TapeError("it is too large")
+            data = file.read()
         return Loaded(data, max_bytes)
     except TapeError as error:
         raise TapeError(f"load: {os.fspath(path)!r} is refused: {error}") from error

@@ -5,6 +5,7 @@ Nodes are the places where Python looked at a value, edges what was seen there, 
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tapegrad.tree import LEAF, Structure
 __all__ = ["Entry", "Node", "Path"]
 
 
+shape_of = attrgetter("shape")
 WRITEABLE = 0x501  # flags.num: C-contiguous, aligned and writeable
 SINGLE, FLAT = 1, 2  # results that are one array or number, or a tuple of these
 
@@ -54,7 +56,8 @@ class Path:
     """
 
     __slots__ = (
-        "captures", "contents", "fixed", "nodes", "program", "results", "shape", "structure", "trace", "used",
+        "captures", "contents", "fixed", "nodes", "program", "results", "shape", "shapes", "sources", "steady",
+        "structure", "trace", "used",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +66,9 @@ class Path:
         self.trace, self.program = trace, program
         self.structure, self.results, self.fixed = structure, results, fixed
         self.captures: list[Any] = [capture for _, capture in trace.captures]
+        self.sources: list[Any] = [c.source for c in self.captures]
+        self.steady = all(c.steady for c in self.captures)
+        self.shapes = [c.spec.shape for c in self.captures] if self.steady else []
         self.contents: list[tuple[Any, np.ndarray]] = []  # arrays that NumPy computed with, as they were
         self.nodes: list[Node] = []
         self.used = 0
@@ -75,9 +81,27 @@ class Path:
 
     def ready(self) -> bool:
         """Whether what was captured can be read: the arrays have their shapes, and their contents, still."""
-        for capture in self.captures:
+        moved = False
+        for k, capture in enumerate(self.captures):
             if not capture.fits():
                 return False
+            if capture.source is not self.sources[k]:
+                self.sources[k], moved = capture.source, True
+        if moved:
+            self.steady = all(c.steady for c in self.captures)
+            self.shapes = [c.spec.shape for c in self.captures] if self.steady else []
+            self.program.version += 1
+        return self._same_contents()
+
+    def still(self) -> bool:
+        """The same as `ready`, quicker, if all names are known to be bound as before."""
+        if not self.steady:
+            return self.ready()
+        if self.shapes and list(map(shape_of, self.sources)) != self.shapes:
+            return False
+        return not self.contents or self._same_contents()
+
+    def _same_contents(self) -> bool:
         for site, copy in self.contents:
             now = site.value
             if now.shape != copy.shape or now.dtype != copy.dtype or now.tobytes() != copy.tobytes():

@@ -37,7 +37,7 @@ _state = threading.local()
 def reduce(compiled: Compiled) -> tuple:
     """What ``Compiled.__reduce__`` returns."""
     if isinstance(compiled, Loaded):
-        return loads, (compiled._data, compiled._max_bytes)
+        return loads, (dumps(compiled), compiled._max_bytes)
     reference = _reference(compiled)
     data = mark = None
     if (

@@ -115,6 +115,11 @@ class ArrayCapture:
         self.plain = plain_array(array) is array
         return True
 
+    @property
+    def steady(self) -> bool:
+        """Whether the elements stay where they are, as long as ``source`` is the same array."""
+        return self.plain
+
     def array(self) -> np.ndarray:
         """The array as it is now, contiguous."""
         return self.source if self.plain else plain_array(self.source)
@@ -142,6 +147,8 @@ class TensorCapture:
         if self._site is not None:
             self.source = self._site.value
         return self.source._spec is self.spec
+
+    steady = False
 
     def array(self) -> np.ndarray:
         """The tensor's value as it is now."""

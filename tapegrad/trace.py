@@ -44,6 +44,9 @@ class Guard(NamedTuple):
 class Capture(Protocol):
     """An array that the function uses and does not get as argument: read again at each replay."""
 
+    steady: Any  # whether ``array()`` always gives the same memory
+    source: Any  # what is read
+
     def array(self) -> np.ndarray: ...
 
 

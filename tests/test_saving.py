@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numba
 import numpy as np
 import pytest
 from branching import CASES
@@ -231,6 +232,13 @@ def test_modes_out_and_tape():
     assert "branch" in repr(g)
 
 
+def test_machine_code_can_call_it():
+    f = tg.compile(lambda x: (x * x).sum())
+    f(np.ones(3))
+    replay = through(f).numba
+    assert numba.njit(lambda x: replay(x))(np.array([1.0, 2.0, 3.0])) == 14.0
+
+
 def test_inside_other_recordings_its_operations_are_recorded():
     g = loaded_branch(1.0, -1.0)
     h = tg.compile(lambda x: g(x) + 1.0)
@@ -328,6 +336,13 @@ def test_missing_files_are_missing(tmp_path):
 def test_other_files_are_refused(tmp_path, content):
     (tmp_path / "f.tape").write_bytes(content)
     with pytest.raises(tg.TapeError, match=r"load: '.*f.tape' is refused: it is"):
+        tg.load(tmp_path / "f.tape")
+
+
+def test_files_that_are_too_large_are_not_read(tmp_path):
+    with open(tmp_path / "f.tape", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(tg.TapeError, match="it is too large"):
         tg.load(tmp_path / "f.tape")
 
 

@@ -13,8 +13,8 @@ from tapegrad.ops.axes import contiguous, size_of
 from tapegrad.ops.table import ROWS, Kind, rows
 from tapegrad.spec import BOOL, intern_spec
 from tapegrad.tape import TapeError
-from tapegrad.trace import _check_strides
-from tapegrad.verify import CHECKS, signature_of
+from tapegrad.trace import Guard, Trace, _check_strides
+from tapegrad.verify import CHECKS, peak_bytes, signature_of
 
 INTENSE = os.environ.get("TAPEGRAD_HYPOTHESIS") == "intense"
 TRIES = 10_000 if INTENSE else 1000  # per row
@@ -275,3 +275,73 @@ def test_dtypes_that_are_never_recorded_are_refused(name, dtypes):
     }.get(name, {})
     with pytest.raises(TapeError, match=name):
         signature_of(ROWS[name], specs, static)
+
+
+# --- traces ---------------------------------------------------------------------------------------
+
+
+def trace_of_one(name, operands, out, static=None, z=0, consts=(), **more):
+    """A trace of inputs and one row; operands are specs, or -k for constant ``k - 1``."""
+    specs = [intern_spec(s, np.dtype(d)) for s, d in [o for o in operands if not isinstance(o, int)]]
+    lines = [[ROWS["input"].op, s.id, 0, 0, 0, 0] for s in specs]
+    slots = iter(range(len(specs)))
+    row = [ROWS[name].op, intern_spec(out[0], np.dtype(out[1])).id, 0, 0, z, 0]
+    for k, o in enumerate(operands):
+        row[2 + k] = o if isinstance(o, int) else next(slots)
+    signatures = [] if static is None else [signature_of(ROWS[name], tuple(specs), static)]
+    code = np.array([*lines, row], np.int64)
+    inputs = list(range(len(specs)))
+    return Trace(code, np.array(consts, np.float64), signatures, inputs, [len(specs)], **more)
+
+
+F0, F3, I3, B3, U3 = ((), "float64"), ((3,), "float64"), ((3,), "int64"), ((3,), "bool"), ((3,), "uint8")
+
+
+def test_good_traces_pass():
+    for trace in (
+        trace_of_one("add", [F3, F3], F3),
+        trace_of_one("add", [I3, -1], I3, consts=[2.0]),
+        trace_of_one("where", [B3, F3, -1], F3, consts=[np.nan]),
+        trace_of_one("strided", [F3], ((2,), "float64"), {"shape": (2,), "strides": (-1,)}, z=2),
+    ):
+        trace.check()
+        assert peak_bytes(trace) == sum(trace.spec(i).nbytes for i in range(len(trace)))
+
+
+@pytest.mark.parametrize("match, make", [
+    ("elements 0 to 2 of 2", lambda: trace_of_one("scatter_strided", [((2, 3), "float64")], ((2,), "float64"),
+                                                  {"in_shape": (2,), "shape": (2, 3), "strides": (0, 1)})),
+    ("elements -1 to 2 of 3", lambda: trace_of_one("strided", [F3], ((4,), "float64"),
+                                                   {"shape": (4,), "strides": (-1,)}, z=2)),
+    ("the constant 2.5 is no int64", lambda: trace_of_one("add", [I3, -1], I3, consts=[2.5])),
+    ("the constant nan is no int64", lambda: trace_of_one("add", [I3, -1], I3, consts=[np.nan])),
+    ("the constant 300.0 is no uint8", lambda: trace_of_one("add", [U3, -1], U3, consts=[300.0])),
+    ("no constant 1", lambda: trace_of_one("add", [F3, -2], F3, consts=[1.0])),
+    ("operands of dtype bool", lambda: trace_of_one("add", [B3, B3], B3)),
+    ("operands of dtype int64", lambda: trace_of_one("exp", [I3], I3)),
+    ("operands of dtype float64", lambda: trace_of_one("bitwise_and", [F3, F3], F3)),
+    ("only constants", lambda: trace_of_one("add", [-1, -1], ((), "float64"), consts=[1.0])),
+    ("must be boolean", lambda: trace_of_one("where", [F3, F3, F3], F3)),
+    ("must be boolean", lambda: trace_of_one("where", [-1, F3, F3], F3, consts=[1.0])),
+    ("operands of dtypes", lambda: trace_of_one("add", [F3, I3], F3)),
+    ("result has shape", lambda: trace_of_one("add", [F3, F3], ((4,), "float64"))),
+    ("result is float32", lambda: trace_of_one("add", [F3, F3], ((3,), "float32"))),
+    ("guard of %1: it cannot be 2", lambda: trace_of_one("sum_all", [F3], F0, {}, guards=[Guard(1, 0, 2)])),
+    ("guard of %0: it cannot be 1", lambda: trace_of_one("sum_all", [F3], F0, {}, guards=[Guard(0, 0, 1)])),
+    ("24 bytes expected", lambda: trace_of_one("exp", [F3], F3, guards=[Guard(1, 2, b"1234")])),
+    ("the constant %0 is not", lambda: trace_of_one("exp", [F3], F3, constants={0: np.zeros(2)})),
+])  # fmt: skip
+def test_malformed_traces_are_refused(match, make):
+    trace = make()
+    if trace.constants:
+        trace.inputs.clear()
+    with pytest.raises(TapeError, match=match):
+        trace.check()
+
+
+def test_parameters_must_be_those_of_the_arguments():
+    trace = trace_of_one("sum", [F3], ((), "float64"), {"axes": (0,), "keepdims": False})
+    trace.check()
+    trace.signatures[0].params = (1, 4, 1)
+    with pytest.raises(TapeError, match="sum: its parameters are not those of its arguments"):
+        trace.check()

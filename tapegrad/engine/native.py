@@ -59,10 +59,7 @@ class Handle:
         instance = _Instance(p)
         rows: list[tuple[int, int, int]] = [(k, at, spec.nbytes) for k, at, spec in p.near_inputs]
         rows += [(k, -1 - number, 0) for number, k in p.far_inputs]
-        for k, at, spec in p.near_captures:
-            rows.append((self._capture(p, k), at, spec.nbytes))
-        for number, k in p.far_captures:
-            rows.append((self._capture(p, k), -1 - number, 0))
+        rows += [(self._capture(p, k), -1 - number, 0) for number, k in p.captured]
         arguments = np.array([len(rows), *(v for row in rows for v in row)], np.int64)
         outs = [(k, at, p.output_specs[k].nbytes) for k, at in p.near_outputs]
         outs += [(k, -1 - number, 0) for k, number in p.far_outputs.items()]

@@ -98,6 +98,11 @@ class Program:
         emitter = Emitter(trace, schedule, place, needs, kernel, top)
         self.emitter = emitter
         self._name_externals(far, slots, place)
+        for number, k in self.captured:
+            slot = trace.captures[k][0]
+            if not far[slot]:
+                words = emitter.pointer(0, places[slot]), emitter.pointer(number + 1, 0)
+                emitter.emit(vm.COPY, *words, emitter.number(trace.spec(slot).nbytes))
         emitter.run()
         self._emit_outputs(far)
         emitter.emit(vm.END)
@@ -111,18 +116,18 @@ class Program:
         """Number what lies outside of the memory: large arguments, captures, constants, results."""
         external = self.emitter.external
         self.far_inputs: list[tuple[int, int]] = []
-        self.far_captures: list[tuple[int, int]] = []
+        self.captured: list[tuple[int, int]] = []  # all captures; small ones are copied when a replay begins
         self.far_constants: list[tuple[int, np.ndarray]] = []
         self.n_external = 0
-        lists: dict[str, list] = {"input": self.far_inputs, "capture": self.far_captures}
         for slot, kind, k in slots:
-            if not far[slot]:
+            if not far[slot] and kind != "capture":
                 continue
-            external[slot] = self.n_external
+            if far[slot]:
+                external[slot] = self.n_external
             if kind == "constant":
                 self.far_constants.append((self.n_external, self.trace.constants[slot]))
             else:
-                lists[kind].append((self.n_external, k))
+                (self.captured if kind == "capture" else self.far_inputs).append((self.n_external, k))
             self.n_external += 1
         self.far_outputs: dict[int, int] = {}  # number of the result -> external
         cls = self.schedule.cls
@@ -165,9 +170,8 @@ class Program:
         self.near_inputs = [
             (k, int(place[s]), trace.spec(s)) for s, kind, k in slots if kind == "input" and not far[s]
         ]
-        self.near_captures = [
-            (k, int(place[s]), trace.spec(s)) for s, kind, k in slots if kind == "capture" and not far[s]
-        ]
+        self.steady = all(c.steady for _, c in trace.captures)
+        self.version = 0  # renewed when a capture reads another array
         self.input_specs: list[Spec] = [trace.spec(s) if s >= 0 else None for s in trace.inputs]  # type: ignore[misc]
         self.output_specs: list[Spec] = [trace.spec(s) for s in trace.outputs]
         self.numbers = np.array(e.numbers or [0], np.int64)
@@ -287,13 +291,13 @@ class _Instance:
         f[vm.SPECS], f[vm.RUN_TILES] = address_of(p.specs), p.run_tiles
         self.frame_at = address_of(f)
         self.inputs = [(k, self.view(at, spec)) for k, at, spec in p.near_inputs]
-        captures = p.trace.captures
-        self.captures = [(captures[k][1], self.view(at, spec)) for k, at, spec in p.near_captures]
-        self.far_captures = [(number, captures[k][1]) for number, k in p.far_captures]
+        self.captured = [(number, p.trace.captures[k][1]) for number, k in p.captured]
+        self.kept: list[np.ndarray] = []  # what captures read must live while the program runs
+        self.version = -1
         self.outputs = [(k, self.view(at, p.output_specs[k])) for k, at in p.near_outputs]
         self.ext = memoryview(self.external)
         self.target = p.run_program
-        self.plain = not (self.captures or self.far_captures or p.far_inputs or p.far_outputs)
+        self.plain = p.steady and not (p.far_inputs or p.far_outputs)
         doubles = np.frombuffer(self.memory, np.float64, (p.memory_bytes - 8) // 8, self.start)
         self.doubles = memoryview(doubles)
         # results in order: the index of a float64 number, or a view of the memory
@@ -313,18 +317,13 @@ class _Instance:
         p = self.program
         for k, view in self.inputs:
             view[...] = arrays[k]
-        kept = []  # captures must live until the program has run
-        for capture, view in self.captures:
-            view[...] = capture.array()
+        if self.captured and not (p.steady and self.version == p.version):
+            self._fetch()
         for number, k in p.far_inputs:
             self.ext[number] = data_address(arrays[k])
-        for number, capture in self.far_captures:
-            a = capture.array()
-            kept.append(a)
-            self.ext[number] = data_address(a)
         results: list[Any] = [None] * len(p.output_specs)
         for k, number in p.far_outputs.items():
-            a = self._target(p, k, arrays, kept, out)
+            a = self._target(p, k, arrays, out)
             results[k] = a
             self.ext[number] = data_address(a)
         status = vm.execute(p.run_program, self.frame_at)
@@ -352,6 +351,8 @@ class _Instance:
             if results is None:
                 return None
             return [a if a.shape else a.item() for a in results]
+        if self.captured and self.version != self.program.version:
+            self._fetch()
         for k, view in self.inputs:
             view[...] = arguments[k]
         if vm.execute(self.target, self.frame_at):
@@ -362,12 +363,19 @@ class _Instance:
             for i, view in self.results
         ]
 
-    def _target(self, p: Program, k: int, arrays: Any, kept: list, out: Any) -> np.ndarray:
+    def _fetch(self) -> None:
+        """Look up where captured arrays lie."""
+        self.version = self.program.version
+        self.kept = [capture.array() for _, capture in self.captured]
+        for (number, _), a in zip(self.captured, self.kept):
+            self.ext[number] = data_address(a)
+
+    def _target(self, p: Program, k: int, arrays: Any, out: Any) -> np.ndarray:
         """Where result ``k`` is written: never over what is still to be read."""
         spec = p.output_specs[k]
         if out is None:
             return np.empty(spec.shape, spec.dtype)
-        read = [arrays[j] for _, j in p.far_inputs] + kept
+        read = [arrays[j] for _, j in p.far_inputs] + self.kept
         if any(np.may_share_memory(out[k], a) for a in read):
             return np.empty(spec.shape, spec.dtype)
         return out[k]
