@@ -21,7 +21,7 @@ from tapegrad.paths import Entry, Path
 from tapegrad.saving import CUSTOM, FORMAT, VERSION
 from tapegrad.spec import DTYPES, MAX_DIMS, Spec, intern_spec
 from tapegrad.tape import TapeError
-from tapegrad.trace import COLUMNS, OP, SPEC, TRUTH, VALUE, Guard, Trace, X
+from tapegrad.trace import COLUMNS, OP, SPEC, TRUTH, VALUE, Guard, Places, Trace, X
 from tapegrad.verify import LARGEST, peak_bytes, require, signature_of
 
 __all__ = ["MAX_BYTES", "read"]
@@ -222,7 +222,7 @@ class _Reader:
             outputs=[_whole(i, 0, n, "an output") for i in _listed(code["outputs"], "outputs")],
             constants=constants,
             guards=[self._guard(g, n) for g in _listed(code["guards"], "guards")],
-            places=[self.place(k) for k in lines.tolist()],
+            places=Places.of([place and place[0] for place in map(self.place, lines.tolist())], [0] * n),
         )
         trace.check()
         require(peak_bytes(trace) <= self.max_bytes, self._too_large("one of its paths"))

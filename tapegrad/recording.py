@@ -27,7 +27,7 @@ from tapegrad.spec import Spec, intern_spec
 from tapegrad.spec import table as spec_table
 from tapegrad.tape import GRAD, OP, OP_MASK, SIG, SPEC, Ghost, Place, Tape, current
 from tapegrad.tensor import Tensor, _record_detach, count_recordings
-from tapegrad.trace import INTEGER, TRUTH, VALUE, Guard, Trace, where
+from tapegrad.trace import INTEGER, TRUTH, VALUE, Guard, Places, Trace, where
 
 __all__ = [
     "ArrayCapture",
@@ -425,8 +425,7 @@ class Recording(Tape):
         code = self.code[:n, : SIG + 1].copy()
         code[:, OP] &= OP_MASK
         consts = self.const_pool[: len(self.consts)].copy()
-        offsets = self.offsets[:n].tolist()
-        places = [None if c is None else (c, o) for c, o in zip(self.places, offsets)]
+        places = Places.of(self.places, self.offsets[:n])
         self._close(True)
         self._refuse_changes()
         constants, captures = self._classify()

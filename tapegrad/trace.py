@@ -62,6 +62,37 @@ def where(place: Place | None) -> str:
     return f"{os.path.basename(code.co_filename)}:{line}"
 
 
+class Places:
+    """Where rows were recorded: code objects and offsets into them, without an object per row."""
+
+    __slots__ = ("codes", "offsets", "which")
+
+    def __init__(self, codes: list[Any], which: np.ndarray, offsets: np.ndarray) -> None:
+        self.codes, self.which, self.offsets = codes, which, offsets
+
+    @classmethod
+    def of(cls, codes: Sequence[Any], offsets: np.ndarray | Sequence[int]) -> Places:
+        """From one code object (or ``None``) and one offset per row."""
+        ids = np.fromiter(map(id, codes), np.int64, len(codes))
+        _, first, which = np.unique(ids, return_index=True, return_inverse=True)
+        return cls([codes[k] for k in first.tolist()], which.reshape(-1), np.array(offsets, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.which)
+
+    def __getitem__(self, i: int) -> Place | None:
+        code = self.codes[self.which[i]]
+        return None if code is None else (code, int(self.offsets[i]))
+
+    def take(self, rows: Any) -> Places:
+        """The places of some rows; a row below zero has none."""
+        rows = np.asarray(rows, np.int64)
+        which, offsets = np.full(len(rows), len(self.codes)), np.zeros(len(rows), np.int64)
+        known = (rows >= 0) & (rows < len(self.which))
+        which[known], offsets[known] = self.which[rows[known]], self.offsets[rows[known]]
+        return Places([*self.codes, None], which, offsets)
+
+
 @dataclass
 class Trace:
     """One path through a function, in single-assignment form.
@@ -80,7 +111,7 @@ class Trace:
         The slots of the results.
     guards : list of Guard
         In the order in which Python looked.
-    places : list
+    places : Places
         Per row, where it was recorded.
     """
 
@@ -92,7 +123,7 @@ class Trace:
     captures: list[tuple[int, Capture]] = field(default_factory=list)
     constants: dict[int, np.ndarray] = field(default_factory=dict)
     guards: list[Guard] = field(default_factory=list)
-    places: list[Place | None] = field(default_factory=list)
+    places: Places = field(default_factory=lambda: Places.of((), ()))
 
     def __len__(self) -> int:
         return len(self.code)
@@ -108,12 +139,10 @@ class Trace:
     def with_rows(self, code: np.ndarray, new: np.ndarray, **changes: Any) -> Trace:
         """Copy, with other rows: ``new[slot]`` is a slot's new number, -1 for one that is gone."""
         number = new.tolist()
-        kept = [-1] * len(code)
-        for old in range(len(number) - 1, -1, -1):
-            if number[old] >= 0:
-                kept[number[old]] = old
-        places = self.places
-        changes.setdefault("places", [places[k] if 0 <= k < len(places) else None for k in kept])
+        if "places" not in changes:
+            kept, old = np.full(len(code), -1, np.int64), np.flatnonzero(new >= 0)[::-1]
+            kept[new[old]] = old
+            changes["places"] = self.places.take(kept)
         changes.setdefault("constants", {number[i]: a for i, a in self.constants.items() if number[i] >= 0})
         return replace(
             self,

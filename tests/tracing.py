@@ -31,7 +31,6 @@ def trace_of(f, *arrays):
         list(range(len(arrays))),
         outputs,
         constants={s: tape.keep[s] for s in range(n) if s in tape.keep},
-        places=[None] * n,
     )
 
 

@@ -136,6 +136,6 @@ def move_signs(trace: Trace) -> Trace:
         trace.code, info, _roles(len(info)), floating, negative, ROWS["add"].op, ROWS["subtract"].op, wanted,
         out, new, flip, origin,
     )  # fmt: skip
-    places = [trace.places[k] if k < len(trace.places) else None for k in origin[:m].tolist()]
+    places = trace.places.take(origin[:m])
     new[flip != 0] = -1  # nothing outside refers to them
     return trace.with_rows(out[:m].copy(), new, places=places)

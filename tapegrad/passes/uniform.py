@@ -105,7 +105,7 @@ def compute_uniform_once(trace: Trace) -> Trace:
             if row[X + k] >= 0:
                 row[X + k] = new[row[X + k]]
         new[i] = append(i, *row)
-    places = [trace.places[k] if k < len(trace.places) else None for k in origin]
+    places = trace.places.take(origin)
     return trace.with_rows(np.array(rows), new, signatures=signatures, places=places)
 
 

@@ -22,7 +22,7 @@ from tapegrad.ops.table import rows as table_rows
 from tapegrad.spec import table as spec_table
 from tapegrad.sweeps.rules import provide
 from tapegrad.sweeps.store import store
-from tapegrad.tape import FREED, GRAD, MUTATED, OP_MASK, Ghost, Tape
+from tapegrad.tape import FREED, GRAD, MUTATED, OP_MASK, Tape
 from tapegrad.tensor import LEAF, NONLEAF, Tensor, tensor_from_array
 
 __all__ = ["Reverse", "Sweep", "handle", "pull", "push", "slot_of", "spread"]
@@ -56,6 +56,8 @@ def mark_mutations(tape: Tape) -> None:
             (int(tape.code[slot, L.STATE]) & 255) | MUTATED | tape.mutations[slot][0] << 8
         )
     tape.unmarked.clear()
+
+NOBODY = 1 << 40  # from here on, integers in ``tape.tensors``
 
 
 class Sweep:
@@ -143,8 +145,8 @@ class Sweep:
         tape, s = self.tape, self.state
         start, stop = len(tape.tensors), int(s[E.N_ROWS])
         if stop > start:
-            by_id = spec_table.by_id
-            tape.tensors.extend([Ghost(by_id[k]) for k in tape.code[start:stop, L.SPEC].tolist()])
+            # integers stand for slots without a Tensor: unlike other objects they cost the collector nothing
+            tape.tensors.extend(range(NOBODY, NOBODY + stop - start))
             code, offset = self.place
             tape.places.extend([code] * (stop - start))
             tape.offsets[start:stop] = offset
