@@ -68,7 +68,12 @@ def value_and_grad(
     Parameters
     ----------
     name : str
-        ``"tapegrad"`` or one of `PEERS` but ``"casadi"``, which has no define-by-run.
+        ``"tapegrad"``: `tapegrad.compile`, NumPy in and NumPy out.  ``"tapegrad, bound"``: its ``bind`` on
+        arrays prepared once.  ``"jax"``: ``jax.jit``, device arrays in, waited for, left on the device.
+        ``"jax, NumPy in and out"``: the same with conversions.  ``"casadi"``: an SX ``Function``, NumPy in
+        and out.  ``"casadi, buffer"``: through ``Function.buffer()`` on memory prepared once, the fastest
+        call that its documentation shows.  ``"torch"``: define-by-run, there being nothing compiled that
+        suits scalar programs.
     f : callable
         Returns a scalar.
     arrays, fixed : sequences of numpy.ndarray
@@ -89,11 +94,11 @@ def compiled(name: str, f: Callable[..., Any], x: Any) -> Callable[[], tuple[Any
     ----------
     name : str
         ``"tapegrad"``: `tapegrad.compile`, NumPy in and NumPy out.  ``"tapegrad, bound"``: its ``bind`` on
-        arrays prepared once.  ``"jax"``: ``jax.jit``, device arrays in,
-        waited for, left on the device.  ``"jax, NumPy in and out"``: the same with conversions.
-        ``"casadi"``: an SX ``Function``, NumPy in and out.  ``"casadi, buffer"``: through
-        ``Function.buffer()`` on memory prepared once, the fastest call that its documentation shows.  ``"torch"``: define-by-run, there being nothing compiled
-        that suits scalar programs.
+        arrays prepared once.  ``"jax"``: ``jax.jit``, device arrays in, waited for, left on the device.
+        ``"jax, NumPy in and out"``: the same with conversions.  ``"casadi"``: an SX ``Function``, NumPy in
+        and out.  ``"casadi, buffer"``: through ``Function.buffer()`` on memory prepared once, the fastest
+        call that its documentation shows.  ``"torch"``: define-by-run, there being nothing compiled that
+        suits scalar programs.
     f : callable
         Returns a scalar.
     x : numpy.ndarray

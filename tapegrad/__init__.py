@@ -18,9 +18,9 @@ from tapegrad.autograd import enable_grad as enable_grad
 from tapegrad.autograd import is_grad_enabled as is_grad_enabled
 from tapegrad.autograd import no_grad as no_grad
 from tapegrad.autograd import set_grad_enabled as set_grad_enabled
-from tapegrad.compiled import compile as compile
+from tapegrad.compiled.function import compile as compile
+from tapegrad.compiled.recording import GuardWarning as GuardWarning
 from tapegrad.ops import namespace as _namespace
-from tapegrad.recording import GuardWarning as GuardWarning
 from tapegrad.tape import TapeError as TapeError
 from tapegrad.transforms import checkpoint as checkpoint
 from tapegrad.transforms import elementwise_grad as elementwise_grad
@@ -52,11 +52,11 @@ __all__ = sorted([*_namespace.exports, *_grad_mode, *_transforms, *_compiled, *_
 
 def __getattr__(name: str) -> Any:
     if name == "custom_op":
-        from tapegrad.custom import custom_op
+        from tapegrad.custom.elementwise import custom_op
 
         return custom_op
     if name == "load":
-        from tapegrad.loaded import load
+        from tapegrad.saved.loaded import load
 
         return load
     if name in _late:

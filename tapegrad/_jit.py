@@ -49,7 +49,9 @@ FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": F
 
 
 # What machine code is made from; the command line and the printing are not.
-_COMPILED = ("_jit.py", "spec.py", "tape.py", "engine/*.py", "kernels/*.py", "ops/*.py")
+_COMPILED = (
+    "_jit.py", "spec.py", "tape.py", "trace.py", "engine/*.py", "kernels/*.py", "ops/*.py", "program/**/*.py"
+)  # fmt: skip
 
 
 def _fingerprint() -> str:

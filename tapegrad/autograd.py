@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.function import Function
+from tapegrad.custom.function import Function
 from tapegrad.grad_mode import (
     detect_anomaly,
     enable_grad,

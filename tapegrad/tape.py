@@ -85,8 +85,9 @@ class Tape:
 
     # Slots: with more than 30 attributes in a dictionary, every access on the record path would be a lookup.
     __slots__ = (
-        "anomaly", "bindings", "chunks", "code", "const_pool", "consts", "depth", "emit", "epoch", "evaluated",
-        "extras", "functions", "generation", "grad_enabled", "hold", "hooked", "ident", "in_place_since", "keep",
+        "anomaly", "bindings", "chunks", "code", "const_pool", "consts", "depth", "emit", "epoch",
+        "evaluated", "extras", "functions", "generation", "grad_enabled", "hold", "hooked", "ident",
+        "in_place_since", "keep",
         "leaves", "limit", "locked", "mutations", "offsets", "param_arrays", "param_start", "params",
         "pending_bytes", "place", "places", "reclaim_at", "reclaim_bytes", "rows", "runner",
         "seal_every", "sealed", "sealed_consts", "signatures", "stored_bytes", "survivors", "tensors",

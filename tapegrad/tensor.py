@@ -23,7 +23,7 @@ from tapegrad.trace import INTEGER, TRUTH, VALUE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tapegrad.recording import Recording
+    from tapegrad.compiled.recording import Recording
 
 __all__ = ["Tensor", "new_result", "tensor", "tensor_from_array"]
 

@@ -8,7 +8,7 @@ precede results.  A trace holds no pointers and no Tensors.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -83,6 +83,9 @@ class Places:
     def __getitem__(self, i: int) -> Place | None:
         code = self.codes[self.which[i]]
         return None if code is None else (code, int(self.offsets[i]))
+
+    def __iter__(self) -> Iterator[Place | None]:
+        return (self[i] for i in range(len(self.which)))
 
     def take(self, rows: Any) -> Places:
         """The places of some rows; a row below zero has none."""
@@ -236,7 +239,7 @@ class Trace:
 
     def _check_signatures(self, lines: list[list[int]]) -> None:
         """The parameters that kernels get are those that the shape rules give for verified arguments."""
-        from tapegrad.verify import signature_of
+        from tapegrad.saved.verify import signature_of
 
         for k in {line[SIG] for line in lines if table_rows[line[OP]].kind in SIGNED}:
             s = self.signatures[k]

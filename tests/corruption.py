@@ -17,10 +17,10 @@ from collections import Counter
 import numpy as np
 
 import tapegrad as tg
-from tapegrad.container import DIGEST, pack, unpack
-from tapegrad.loaded import loads
 from tapegrad.ops.table import ROWS
-from tapegrad.saving import dumps
+from tapegrad.saved.container import DIGEST, pack, unpack
+from tapegrad.saved.loaded import loads
+from tapegrad.saved.saving import dumps
 
 MAX_BYTES = 1 << 24
 SECONDS = 60  # for one file

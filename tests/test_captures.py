@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad.captures import Environment, typed
+from tapegrad.compiled.captures import Environment, typed
 
 SCALE = 2.0
 WEIGHTS = np.array([1.0, 2.0])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad.custom import find_row
+from tapegrad.custom.elementwise import find_row
 from tapegrad.ops.table import ROWS
 from tapegrad.testing import check_grads
 

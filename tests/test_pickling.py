@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad.loaded import loads
-from tapegrad.saving import dumps
+from tapegrad.saved.loaded import loads
+from tapegrad.saved.saving import dumps
 
 
 @tg.compile

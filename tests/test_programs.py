@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tapegrad as tg
-from tapegrad.engine import vm
-from tapegrad.engine.program import ProgramError, build
 from tapegrad.ops.table import PUBLIC, ROWS, Kind, rows
+from tapegrad.program import vm
+from tapegrad.program.program import ProgramError, build
 from tapegrad.testing.table import draw_row, draw_sample, row_function
 from tests.tracing import random_program, trace_of, with_gradient
 

@@ -17,10 +17,10 @@ from corruption import made, same
 from tracing import random_program
 
 import tapegrad as tg
-from tapegrad.container import DIGEST, _archive, _digest, _members, pack, unpack
-from tapegrad.loaded import loads
 from tapegrad.ops.table import PUBLIC
-from tapegrad.saving import dumps
+from tapegrad.saved.container import DIGEST, _archive, _digest, _members, pack, unpack
+from tapegrad.saved.loaded import loads
+from tapegrad.saved.saving import dumps
 from tapegrad.testing.table import draw_sample
 from tapegrad.trace import TRUTH
 

@@ -11,10 +11,10 @@ import pytest
 
 from tapegrad.ops.axes import contiguous, size_of
 from tapegrad.ops.table import ROWS, Kind, rows
+from tapegrad.saved.verify import CHECKS, peak_bytes, signature_of
 from tapegrad.spec import BOOL, intern_spec
 from tapegrad.tape import TapeError
 from tapegrad.trace import Guard, Trace, _check_strides
-from tapegrad.verify import CHECKS, peak_bytes, signature_of
 
 INTENSE = os.environ.get("TAPEGRAD_HYPOTHESIS") == "intense"
 TRIES = 10_000 if INTENSE else 1000  # per row

@@ -63,11 +63,13 @@ def with_gradient(f, order=1):
 
 UNARY = (
     lambda a: tg.sin(a), lambda a: tg.tanh(a), lambda a: tg.exp(-a * a), lambda a: tg.sqrt(a * a + 1.0),
-    lambda a: -a, lambda a: tg.abs(a) + 0.5, lambda a: tg.log(a * a + 0.5), lambda a: tg.where(a > 0.0, a, 0.3 * a),
+    lambda a: -a, lambda a: tg.abs(a) + 0.5, lambda a: tg.log(a * a + 0.5),
+    lambda a: tg.where(a > 0.0, a, 0.3 * a),
     lambda a: 2.0 * a, lambda a: 1.0 / (a * a + 1.0), lambda a: a.sum(), lambda a: a.reshape(-1),
     lambda a: a.astype("float32").astype("float64"), lambda a: tg.stack([a, -a]).sum(axis=0) + a,
     lambda a: tg.cumulative_sum(a.reshape(-1)), lambda a: a.reshape(-1)[::-1], lambda a: a.reshape(-1)[0],
-    lambda a: tg.max(a), lambda a: a.T if a.ndim > 1 else a, lambda a: a**2, lambda a: tg.concat([a.reshape(-1), tg.ones(2)]),
+    lambda a: tg.max(a), lambda a: a.T if a.ndim > 1 else a, lambda a: a**2,
+    lambda a: tg.concat([a.reshape(-1), tg.ones(2)]),
 )  # fmt: skip
 BINARY = (
     lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a * b, lambda a, b: a / (b * b + 1.0),

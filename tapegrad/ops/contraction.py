@@ -147,7 +147,7 @@ def _matmul_batch(
     n: int, batched: Sequence[bool], x: Tensor, y: Tensor, tx: bool, ty: bool, reduce: bool
 ) -> Tensor:
     ndim = [t._spec.ndim - b for t, b in zip((x, y), batched)]
-    inner = (x._spec.shape[batched[0] : -2] if ndim[0] > 2 else y._spec.shape[batched[1] : -2])
+    inner = x._spec.shape[batched[0] : -2] if ndim[0] > 2 else y._spec.shape[batched[1] : -2]
     both = []
     for t, b, d in zip((x, y), batched, ndim):
         if d == 2 and not b and not reduce:  # meets every matrix of the other operand

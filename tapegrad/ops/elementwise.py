@@ -309,7 +309,7 @@ UNLESS_ZERO = elementwise(
     f.unless_zero,
     rules=(lambda g, out, x, y: f.zeros_like(g), lambda g, out, x, y: f.where(x == 0.0, 0.0, g)),
     domain=(NONZERO, REAL),
-    reference=lambda x, y: np.where(np.equal(x, 0), 0.0, y),
+    reference=lambda x, y: np.where(np.equal(x, 0), np.zeros_like(y), y),
     public=False,
     doc="`y`, but 0 where `x` is 0: a cotangent of zero contributes zero whatever the derivative is.",
 )

@@ -57,6 +57,7 @@ def mark_mutations(tape: Tape) -> None:
         )
     tape.unmarked.clear()
 
+
 NOBODY = 1 << 40  # from here on, integers in ``tape.tensors``
 
 

@@ -65,7 +65,7 @@ def signature_of(row: Row, specs: tuple[Spec, ...], static: dict[str, Any]) -> S
     >>> import numpy as np
     >>> from tapegrad.ops.table import ROWS
     >>> from tapegrad.spec import intern_spec
-    >>> from tapegrad.verify import signature_of
+    >>> from tapegrad.saved.verify import signature_of
     >>> signature_of(ROWS["softmax"], (intern_spec((2, 3), np.dtype("float64")),), {"axis": 2})
     Traceback (most recent call last):
     tapegrad.tape.TapeError: softmax: axis 2 is out of bounds for shape (2, 3)

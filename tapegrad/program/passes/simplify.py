@@ -28,9 +28,9 @@ def _roles(n_rows: int) -> np.ndarray:
     """Per opcode, which identity it may fall under."""
     roles = np.zeros(n_rows, np.int64)
     names = {
-        "positive": COPY, "detach": COPY, "argument": COPY, "function_result": COPY,
-        "multiply": TIMES, "divide": OVER, "subtract": MINUS, "add": PLUS, "power": POWER, "negative": NEGATE, "where": CHOOSE, "replace_value": SECOND,
-        "broadcast_to": BROADCAST, "unless_zero": MASK,
+        "argument": COPY, "detach": COPY, "function_result": COPY, "positive": COPY, "multiply": TIMES,
+        "divide": OVER, "subtract": MINUS, "add": PLUS, "power": POWER, "negative": NEGATE, "where": CHOOSE,
+        "replace_value": SECOND, "broadcast_to": BROADCAST, "unless_zero": MASK,
     }  # fmt: skip
     for name, role in names.items():
         roles[ROWS[name].op] = role

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.recording import TensorCapture, outcome
+from tapegrad.compiled.recording import TensorCapture, outcome
 from tapegrad.tensor import tensor_from_array
 from tapegrad.trace import INTEGER, VALUE, Trace
 from tapegrad.tree import LEAF, Structure
@@ -56,8 +56,8 @@ class Path:
     """
 
     __slots__ = (
-        "captures", "contents", "fixed", "nodes", "program", "results", "shape", "shapes", "sources", "steady",
-        "structure", "trace", "used",
+        "captures", "contents", "fixed", "nodes", "program", "results", "shape", "shapes", "sources",
+        "steady", "structure", "trace", "used",
     )  # fmt: skip
 
     def __init__(

@@ -59,8 +59,8 @@ def fold_constants(trace: Trace) -> Trace:
 
 def _compute(trace: Trace, slots: list[int]) -> list[np.ndarray] | None:
     """The values of fixed slots; ``None`` if a kernel refuses (the replay will say why)."""
-    from tapegrad.engine.program import Program
-    from tapegrad.passes.dead import remove_dead
+    from tapegrad.program.passes.dead import remove_dead
+    from tapegrad.program.program import Program
 
     part = replace(trace, outputs=slots, guards=[], inputs=[], captures=[])
     # rows of arguments stay in the code until dead rows are removed

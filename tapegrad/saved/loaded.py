@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.arguments import Static, is_data
-from tapegrad.captures import Environment, typed
-from tapegrad.compiled import Compiled
-from tapegrad.container import LARGEST_FILE
+from tapegrad.compiled.arguments import Static, is_data
+from tapegrad.compiled.captures import Environment, typed
+from tapegrad.compiled.function import Compiled
+from tapegrad.compiled.paths import Entry, Path
+from tapegrad.compiled.recording import outcome
 from tapegrad.ops.record import as_operand, record, record_elementwise, record_layout
 from tapegrad.ops.table import INPUT, Kind
-from tapegrad.paths import Entry, Path
-from tapegrad.reading import MAX_BYTES, read
-from tapegrad.recording import outcome
-from tapegrad.saving import dumps, untyped
+from tapegrad.saved.container import LARGEST_FILE
+from tapegrad.saved.reading import MAX_BYTES, read
+from tapegrad.saved.saving import dumps, untyped
 from tapegrad.spec import Spec
 from tapegrad.tape import TapeError, current
 from tapegrad.tensor import Tensor, tensor_from_array

@@ -1,6 +1,6 @@
 """Reading saved tapes: nothing in the file is trusted.
 
-Opcodes are looked up by name, shape rules are run again (`tapegrad.verify`), and every path is checked
+Opcodes are looked up by name, shape rules are run again (`tapegrad.saved.verify`), and every path is checked
 completely (`Trace.check`) before a program is made of it.
 """
 
@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.captures import typed
-from tapegrad.container import unpack
-from tapegrad.encoding import SavedLine, decode_structure, decode_value
+from tapegrad.compiled.captures import typed
+from tapegrad.compiled.paths import Entry, Path
 from tapegrad.ops.record import Signature
 from tapegrad.ops.table import ROWS, Kind, Row
 from tapegrad.ops.table import rows as table_rows
-from tapegrad.paths import Entry, Path
-from tapegrad.saving import CUSTOM, FORMAT, VERSION
+from tapegrad.saved.container import unpack
+from tapegrad.saved.encoding import SavedLine, decode_structure, decode_value
+from tapegrad.saved.saving import CUSTOM, FORMAT, VERSION
+from tapegrad.saved.verify import LARGEST, peak_bytes, require, signature_of
 from tapegrad.spec import DTYPES, MAX_DIMS, Spec, intern_spec
 from tapegrad.tape import TapeError
 from tapegrad.trace import COLUMNS, OP, SPEC, TRUTH, VALUE, Guard, Places, Trace, X
-from tapegrad.verify import LARGEST, peak_bytes, require, signature_of
 
 __all__ = ["MAX_BYTES", "read"]
 
@@ -179,7 +179,7 @@ class _Reader:
         return self.spec(content) if kind == "spec" else typed(decode_value(content))
 
     def _path(self, code: Any, given: list[Spec]) -> Path:
-        from tapegrad.engine.program import build
+        from tapegrad.program.program import build
 
         _keys(code, PATH, "a path")
         trace = self._trace(code)
@@ -292,7 +292,7 @@ def _check_tree(paths: list[list[Guard]]) -> None:
 
 def _custom_row(name: str, digests: dict[str, Any]) -> Row:
     """A custom operation, which must be the one that was saved."""
-    from tapegrad.custom import OPS, find_row
+    from tapegrad.custom.elementwise import OPS, find_row
 
     found = CUSTOM.match(name)
     base = found[0] if found else name

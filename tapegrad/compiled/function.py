@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.arguments import Static, WeakMethod, as_array, check_out, is_data, reference
-from tapegrad.captures import Environment, typed
-from tapegrad.paths import Entry, Path
-from tapegrad.record_path import Unrecordable, record_path, warn_of_exact_values
-from tapegrad.recording import GuardWarning
+from tapegrad.compiled.arguments import Static, WeakMethod, as_array, check_out, is_data, reference
+from tapegrad.compiled.captures import Environment, typed
+from tapegrad.compiled.paths import Entry, Path
+from tapegrad.compiled.record_path import Unrecordable, record_path, warn_of_exact_values
+from tapegrad.compiled.recording import GuardWarning
 from tapegrad.spec import intern_spec
 from tapegrad.tape import current
 from tapegrad.tensor import Tensor, tensor_from_array
@@ -92,6 +92,30 @@ class _Fast:
         self.count, self.grad_enabled = len(wanted), grad_enabled
         self.out: Any = None  # what the last call wrote to, and the arrays in it
         self.buffers: list[np.ndarray] = []
+
+
+class Method:
+    """A compiled method bound to its object, which it keeps alive; all else is the compiled function's."""
+
+    __slots__ = ("__weakref__", "_compiled", "_instance")
+
+    def __init__(self, compiled: Compiled, instance: Any) -> None:
+        self._compiled, self._instance = compiled, instance
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return self._compiled(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._compiled, name)
+
+    def __reduce__(self) -> Any:
+        return self._compiled.__reduce__()
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        return self._compiled.__deepcopy__(memo)
+
+    def __repr__(self) -> str:
+        return repr(self._compiled)
 
 
 _alive: weakref.WeakSet[Compiled] = weakref.WeakSet()
@@ -220,7 +244,7 @@ class Compiled:
         TypeError
             If a static argument, or a fixed part of a result, is no number, string, or tuple of these.
         """
-        from tapegrad.saving import save
+        from tapegrad.saved.saving import save
 
         save(self, path)
 
@@ -259,7 +283,7 @@ class Compiled:
         >>> descend(np.array([1.0, 2.0]), 3)
         (0.3125, array([0.125, 0.25 ]))
         """
-        from tapegrad.engine.native import njit_function
+        from tapegrad.program.native import njit_function
 
         return njit_function(self._handle())
 
@@ -282,7 +306,7 @@ class Compiled:
         return self._c_function()[1]
 
     def _c_function(self) -> tuple[int, str, Any]:
-        from tapegrad.engine.native import c_address
+        from tapegrad.program.native import c_address
 
         handle = self._handle()
         if self._c is None or self._c[0] is not handle:
@@ -292,7 +316,7 @@ class Compiled:
 
     def _handle(self) -> Any:
         """The programs of the signature used last, for machine code."""
-        from tapegrad.engine.native import Handle
+        from tapegrad.program.native import Handle
 
         with self._lock:
             path = self._last
@@ -335,17 +359,17 @@ class Compiled:
         >>> double()
         array([10.,  2.])
         """
-        from tapegrad.bound import Bound
+        from tapegrad.compiled.bound import Bound
 
         return Bound(self, args, out)
 
     def __reduce__(self) -> Any:
-        from tapegrad.pickling import reduce
+        from tapegrad.saved.pickling import reduce
 
         return reduce(self)
 
     def __deepcopy__(self, memo: dict) -> Compiled:
-        from tapegrad.pickling import deepcopy
+        from tapegrad.saved.pickling import deepcopy
 
         return deepcopy(self, memo)
 
@@ -361,13 +385,13 @@ class Compiled:
             known = self._instances.get(key)
             if known is not None and known[0]() is instance:
                 self._instances.move_to_end(key)
-                return known[1]
+                return Method(known[1], instance)
             bound = Compiled(WeakMethod(self.__tapegrad_compiled__, instance), *self._bound_options())
             bound._name = self._name
             self._instances[key] = (reference(instance), bound)
             while len(self._instances) > MAX_INSTANCES:
                 self._instances.popitem(last=False)
-            return bound
+            return Method(bound, instance)
 
     def _bound_options(self) -> tuple:
         nums = tuple([n - 1 for n in self._static_nums if n > 0])
@@ -734,7 +758,7 @@ class Compiled:
 
 @functools.cache
 def _refusals() -> Any:
-    from tapegrad.engine.program import ProgramError
+    from tapegrad.program.program import ProgramError
 
     return ProgramError
 

@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.executed import Load, names_of, unaccounted
+import tapegrad
+from tapegrad.compiled.executed import Load, names_of, unaccounted
 from tapegrad.tensor import Tensor
 
 __all__ = ["Environment", "Site", "attach_sites", "random_line", "typed"]
@@ -43,7 +44,7 @@ _contents = attrgetter("cell_contents")
 @functools.cache
 def _library_paths() -> tuple[str, ...]:
     paths = [sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")]
-    own = os.path.dirname(os.path.abspath(__file__))
+    own = os.path.dirname(os.path.abspath(tapegrad.__file__))
     return tuple(sorted({os.path.abspath(p) + os.sep for p in (*paths, own)}))
 
 
@@ -298,8 +299,8 @@ class Environment:
 
     def _object(self, value: Any, label: str) -> None:
         """An object or a class of the user's; attributes are found once all names are known."""
-        from tapegrad.arguments import WeakMethod
-        from tapegrad.compiled import Compiled
+        from tapegrad.compiled.arguments import WeakMethod
+        from tapegrad.compiled.function import Compiled
 
         if isinstance(value, Compiled):
             self._visit(value.__tapegrad_compiled__, label)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.custom import CustomOp, Part, _lock, _raising, read_bits
+from tapegrad.custom.elementwise import CustomOp, Part, _lock, _raising, read_bits
 from tapegrad.engine import user_kernels as kernels
 from tapegrad.engine.user_rules import recordable
 from tapegrad.ops.record import as_operand, cast, record

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.recording import plain_array
+from tapegrad.compiled.recording import plain_array
 from tapegrad.tensor import Tensor
 
 __all__ = ["Static", "WeakMethod", "as_array", "check_out", "is_data", "line_of", "reference"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from tapegrad._jit import jit
 from tapegrad.engine.layout import ARITY, ITEMSIZE, SIZE
-from tapegrad.engine.schedule import C_CALL, C_FUSED, C_INPUT, C_REGION, C_SCALAR, Schedule
+from tapegrad.program.schedule import C_CALL, C_FUSED, C_INPUT, C_REGION, C_SCALAR, Schedule
 from tapegrad.spec import table as spec_table
 from tapegrad.trace import OP, SPEC, Trace, X
 

@@ -9,7 +9,7 @@ import numpy as np
 from tapegrad._jit import jit
 from tapegrad.engine.layout import ARITY, KIND, KIND_ELEMENTWISE, KIND_INPUT
 from tapegrad.ops.table import ROWS
-from tapegrad.passes.simplify import redirect
+from tapegrad.program.passes.simplify import redirect
 from tapegrad.trace import OP, SIG, SPEC, Trace, X, Z
 
 __all__ = ["merge_common"]

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad._jit import jit
-from tapegrad.engine import vm
 from tapegrad.engine.layout import ARITY, DTYPE, KIND, KIND_ELEMENTWISE, TYPED_BY
-from tapegrad.engine.regions import Region
-from tapegrad.engine.schedule import C_FUSED, C_LOAD, C_SINK, G_CALL, G_REGION, G_SCALARS
 from tapegrad.engine.tiles import N_DTYPES, WHICH
 from tapegrad.ops.table import ROWS
 from tapegrad.ops.table import rows as table_rows
+from tapegrad.program import vm
+from tapegrad.program.regions import Region
+from tapegrad.program.schedule import C_FUSED, C_LOAD, C_SINK, G_CALL, G_REGION, G_SCALARS
 from tapegrad.spec import DTYPES, dtype_index
 from tapegrad.spec import table as spec_table
 from tapegrad.trace import OP, SIG, SPEC, TRUTH, VALUE, Trace, X, Z
 
 if TYPE_CHECKING:
-    from tapegrad.engine.regions import Region
-from tapegrad.engine.schedule import Schedule
+    from tapegrad.program.regions import Region
+from tapegrad.program.schedule import Schedule
 
 __all__ = ["Emitter", "kernels_of"]
 

@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.arguments import WeakMethod
-from tapegrad.captures import SIMPLE, Environment
-from tapegrad.compiled import Compiled
-from tapegrad.loaded import Loaded, loads
-from tapegrad.reading import MAX_BYTES, read
-from tapegrad.saving import dumps
+from tapegrad.compiled.arguments import WeakMethod
+from tapegrad.compiled.captures import SIMPLE, Environment
+from tapegrad.compiled.function import Compiled
+from tapegrad.saved.loaded import Loaded, loads
+from tapegrad.saved.reading import MAX_BYTES, read
+from tapegrad.saved.saving import dumps
 from tapegrad.tape import TapeError
 
 __all__ = ["deepcopy", "reduce"]

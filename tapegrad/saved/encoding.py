@@ -51,7 +51,7 @@ def encode_value(value: Any) -> Any:
 
     Examples
     --------
-    >>> from tapegrad.encoding import decode_value, encode_value
+    >>> from tapegrad.saved.encoding import decode_value, encode_value
     >>> encode_value((1, 0.5))
     {'tuple': [1, {'float': '0x1.0000000000000p-1'}]}
     >>> decode_value(encode_value((1, 0.5)))

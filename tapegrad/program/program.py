@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from tapegrad import _jit
-from tapegrad.engine import vm
-from tapegrad.engine.assign import place_values
-from tapegrad.engine.emit import Emitter, kernels_of
 from tapegrad.engine.memory import address_of, aligned
-from tapegrad.engine.schedule import C_CALL, C_INPUT, C_REGION, C_SINK, Schedule
-from tapegrad.passes import optimise
+from tapegrad.program import vm
+from tapegrad.program.assign import place_values
+from tapegrad.program.emit import Emitter, kernels_of
+from tapegrad.program.passes import optimise
+from tapegrad.program.schedule import C_CALL, C_INPUT, C_REGION, C_SINK, Schedule
 from tapegrad.spec import Spec
 from tapegrad.spec import table as spec_table
 from tapegrad.tape import TapeError
@@ -28,6 +28,7 @@ from tapegrad.trace import Trace
 
 __all__ = ["Program", "ProgramError", "build"]
 
+MEMORY_LIMIT = 8 << 31  # bytes: scalars are named by 32-bit numbers
 SMALL = 4096  # bytes: smaller arguments are copied into the program's memory, so that scalars are read inline
 
 
@@ -106,6 +107,8 @@ class Program:
         emitter.run()
         self._emit_outputs(far)
         emitter.emit(vm.END)
+        if emitter.top > MEMORY_LIMIT:
+            raise TapeError(f"a program that needs {emitter.top >> 20} MiB for its values is too large")
         self._freeze(slots, far, place)
         self._pool: list[_Instance] = []
         self._seen: dict[int, np.ndarray] = {}
@@ -345,7 +348,7 @@ class _Instance:
         if not self.plain:
             try:
                 arrays = [a if a.__class__ is np.ndarray else np.array(a) for a in arguments]
-                failed, results = self.run(arrays, None)
+                _, results = self.run(arrays, None)
             except ProgramError:
                 return None
             if results is None:

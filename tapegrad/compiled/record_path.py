@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.arguments import Static, is_data, line_of
-from tapegrad.captures import Environment, attach_sites, random_line
-from tapegrad.executed import ExecutedLines
-from tapegrad.paths import Path
-from tapegrad.recording import ARGUMENT, GuardWarning, Recording, dependence, source_line
+from tapegrad.compiled.arguments import Static, is_data, line_of
+from tapegrad.compiled.captures import Environment, attach_sites, random_line
+from tapegrad.compiled.executed import ExecutedLines
+from tapegrad.compiled.paths import Path
+from tapegrad.compiled.recording import ARGUMENT, GuardWarning, Recording, dependence, source_line
 from tapegrad.tape import current
 from tapegrad.tensor import Tensor
 from tapegrad.trace import VALUE, Trace, where
@@ -58,7 +58,7 @@ def record_path(
     RuntimeError, TypeError
         As `compile` says; and whatever the function raises.
     """
-    from tapegrad.engine.program import build
+    from tapegrad.program.program import build
 
     recording = Recording(name, current.tape.grad_enabled)
     copies = environment.copies()

@@ -2,7 +2,7 @@
 
 An elementwise operation becomes a row of the table like any other, whose kernels are the user's jitted
 functions inside the engine's tile loops (here).  An operation of arrays becomes a structured row per
-combination of dimensions (`tapegrad.custom_arrays`).  A derivative is recorded where it can be, so that it
+combination of dimensions (`tapegrad.custom.arrays`).  A derivative is recorded where it can be, so that it
 has derivatives itself; one that exists only as compiled code becomes a row of its own, without further
 derivative.
 
@@ -464,7 +464,7 @@ def custom_op(
         if elementwise:
             op = ScalarOp(full, forward, derivative, dtype, code)
         else:
-            from tapegrad.custom_arrays import ArrayOp
+            from tapegrad.custom.arrays import ArrayOp
 
             op = ArrayOp(full, forward, derivative, shape, dtype, code)
         OPS[full] = op

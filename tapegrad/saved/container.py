@@ -121,7 +121,7 @@ def pack(header: dict[str, Any], arrays: Sequence[np.ndarray]) -> bytes:
     Examples
     --------
     >>> import numpy as np
-    >>> from tapegrad.container import pack, unpack
+    >>> from tapegrad.saved.container import pack, unpack
     >>> unpack(pack({"name": "f"}, [np.arange(3.0)]))
     ({'name': 'f'}, [array([0., 1., 2.])])
     """

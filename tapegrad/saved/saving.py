@@ -1,6 +1,6 @@
 """Saving compiled functions: the recorded paths as arrays and JSON, without Python code and without pickle.
 
-``dumps`` writes what `docs/saved-tapes.md` describes; `tapegrad.reading` reads it.
+``dumps`` writes what `docs/saved-tapes.md` describes; `tapegrad.saved.reading` reads it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.compiled import Compiled
-from tapegrad.container import pack
-from tapegrad.encoding import encode_structure, encode_value
+from tapegrad.compiled.function import Compiled
+from tapegrad.compiled.paths import Entry, Path
 from tapegrad.ops.record import Signature
 from tapegrad.ops.table import ROWS, Kind, Row
 from tapegrad.ops.table import rows as table_rows
-from tapegrad.paths import Entry, Path
+from tapegrad.saved.container import pack
+from tapegrad.saved.encoding import encode_structure, encode_value
 from tapegrad.spec import Spec
 from tapegrad.spec import table as spec_table
 from tapegrad.trace import COLUMNS, OP, SIG, SPEC, VALUE, Trace, X, where
@@ -147,7 +147,7 @@ def untyped(part: Any) -> Any:
 
 
 def _digests(name: str) -> dict[str, str]:
-    from tapegrad.custom import OPS
+    from tapegrad.custom.elementwise import OPS
 
     found = CUSTOM.match(name)
     base = found[0] if found else name

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.arguments import as_array
+from tapegrad.compiled.arguments import as_array
 from tapegrad.tree import flatten
 
 if TYPE_CHECKING:
-    from tapegrad.compiled import Compiled
+    from tapegrad.compiled.function import Compiled
 
 __all__ = ["Bound"]
 
@@ -39,7 +39,7 @@ class Bound:
 
     def _prepare(self) -> None:
         """Look up the programs and the addresses."""
-        from tapegrad.engine.native import native_call
+        from tapegrad.program.native import native_call
 
         compiled = self._compiled
         path = compiled._last

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tapegrad.passes.accumulate import accumulate_in_place
-from tapegrad.passes.common import merge_common
-from tapegrad.passes.dead import remove_dead
-from tapegrad.passes.fold import fold_constants, name_scalars
-from tapegrad.passes.signs import move_signs
-from tapegrad.passes.simplify import simplify
-from tapegrad.passes.uniform import compute_uniform_once
+from tapegrad.program.passes.accumulate import accumulate_in_place
+from tapegrad.program.passes.common import merge_common
+from tapegrad.program.passes.dead import remove_dead
+from tapegrad.program.passes.fold import fold_constants, name_scalars
+from tapegrad.program.passes.signs import move_signs
+from tapegrad.program.passes.simplify import simplify
+from tapegrad.program.passes.uniform import compute_uniform_once
 from tapegrad.trace import Trace
 
 __all__ = ["ORDER", "optimise"]

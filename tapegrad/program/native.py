@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from tapegrad import _jit
-from tapegrad.engine import vm
 from tapegrad.engine.memory import address_of
-from tapegrad.engine.program import Program, _Instance, data_address
-from tapegrad.spec import DTYPES, Spec, dtype_index
+from tapegrad.program import vm
+from tapegrad.program.program import Program, _Instance, data_address
+from tapegrad.spec import Spec
 
 __all__ = ["Handle", "c_address", "native_call", "njit_function"]
 
@@ -109,10 +109,13 @@ def njit_function(handle: Handle) -> Callable:
     outs = [f"out{k}" for k in range(len(rest))]
     # ctypes functions are what keeps Numba from storing machine code with this process's addresses in it
     entry = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(_entry())
-    checked = _checked_address()
     lines = [f"def replay({', '.join(inputs + outs)}):"]
-    terms = [f"checked({n}, {s.size}, kind_{n})" for n, s in zip(inputs, handle.inputs)]
-    targets = [f"checked({n}, {s.size}, kind_{n})" for n, s in zip(outs, rest)]
+    # numbers are spilled here: on the stack of a function called from here they would be gone
+    terms = [
+        f"checked_{n}({n}, {s.size})" if s.shape else f"spill(as_{n}({n}))"
+        for n, s in zip(inputs, handle.inputs)
+    ]
+    targets = [f"checked_{n}({n}, {s.size})" for n, s in zip(outs, rest)]
     if scalar:
         lines += ["    place = spill(0.0)"]
         targets = ["place", *targets]
@@ -122,11 +125,12 @@ def njit_function(handle: Handle) -> Callable:
     lines += ["        refuse(status)"]
     lines += ["    return loaded(place)" if scalar else "    return status"]
     space: dict[str, Any] = {
-        "np": np, "entry": entry, "handle": handle.address, "checked": checked, "spill": _jit.spill,
+        "np": np, "entry": entry, "handle": handle.address, "spill": _jit.spill,
         "refuse": _refuse(), "loaded": _loaded(), "zero": 0,
     }  # fmt: skip
     for n, s in zip(inputs + outs, [*handle.inputs, *rest]):
-        space[f"kind_{n}"] = dtype_index[s.dtype]
+        space[f"checked_{n}"] = _checked_address(s.dtype)
+        space[f"as_{n}"] = np.uint8 if s.dtype.kind == "b" else s.dtype.type
     exec(compile("\n".join(lines), "<tapegrad replay>", "exec"), space)
     function = _jit.inner(space["replay"])
     function.handle = handle  # keeps the memory alive as long as somebody can call it
@@ -157,39 +161,32 @@ def _refuse() -> Any:
 
 
 @functools.cache
-def _checked_address() -> Any:
+def _checked_address(dtype: np.dtype) -> Any:
     """The address of an argument's elements, after checks: dtype when compiling, size when running."""
     from numba import types
     from numba.core.errors import TypingError
     from numba.extending import overload
     from numba.np.numpy_support import as_dtype
 
-    def checked(a, size, kind):  # type: ignore[no-untyped-def]
+    def checked(a, size):  # type: ignore[no-untyped-def]
         raise NotImplementedError
 
-    def resolve(a, size, kind):  # type: ignore[no-untyped-def]
-        number = kind.literal_value if isinstance(kind, types.IntegerLiteral) else None
-        if isinstance(a, types.Array):
-            if a.layout != "C":
-                raise TypingError(f"tapegrad: arrays must be C-contiguous, not {a}")
-            if number is not None and as_dtype(a.dtype) != DTYPES[number]:
-                raise TypingError(f"tapegrad: the recorded array has another dtype than {a.dtype}")
+    def resolve(a, size):  # type: ignore[no-untyped-def]
+        if not isinstance(a, types.Array):
+            raise TypingError(f"tapegrad: expected an array, not {a}")
+        if a.layout != "C":
+            raise TypingError(f"tapegrad: arrays must be C-contiguous, not {a}")
+        if as_dtype(a.dtype) != dtype:
+            raise TypingError(f"tapegrad: the recorded array's dtype is {dtype}, not {a.dtype}")
 
-            def of_array(a, size, kind):  # type: ignore[no-untyped-def]
-                if a.size != size:
-                    raise ValueError("tapegrad: an array has another size than the recorded one")
-                return a.ctypes.data
+        def of_array(a, size):  # type: ignore[no-untyped-def]
+            if a.size != size:
+                raise ValueError("tapegrad: an array has another size than the recorded one")
+            return a.ctypes.data
 
-            return of_array
-        if isinstance(a, types.Float):
-            spill, double = _jit.spill, np.float64
-            return lambda a, size, kind: spill(double(a))
-        if isinstance(a, (types.Integer, types.Boolean)) and number is not None:
-            spill, cast = _jit.spill, DTYPES[number].type
-            return lambda a, size, kind: spill(cast(a))
-        raise TypingError(f"tapegrad: expected an array or a number, not {a}")
+        return of_array
 
-    overload(checked, prefer_literal=True)(resolve)
+    overload(checked)(resolve)
     return checked
 
 

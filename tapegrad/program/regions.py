@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.engine import vm
 from tapegrad.engine.layout import ARITY, SIZE
-from tapegrad.engine.schedule import C_SINK
 from tapegrad.engine.tiles import CACHE, N_DTYPES, TILE, WHICH
+from tapegrad.program import vm
+from tapegrad.program.schedule import C_SINK
 from tapegrad.spec import DTYPES, dtype_index
 from tapegrad.spec import table as spec_table
 from tapegrad.trace import OP, X
 
 if TYPE_CHECKING:
-    from tapegrad.engine.emit import Emitter
+    from tapegrad.program.emit import Emitter
 
 __all__ = ["Region"]
 

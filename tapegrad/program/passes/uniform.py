@@ -1,7 +1,7 @@
 """Arrays whose elements are all equal: computed once, as a scalar, and broadcast afterwards.
 
-The cotangent of a sum is such an array, and so is what a derivative rule makes of it as long as no other array
-comes in; a row that reads a broadcast and another array of its shape reads the scalar (``simplify``).
+The cotangent of a sum is such an array, and so is what a derivative rule makes of it as long as no other
+array comes in; a row that reads a broadcast and another array of its shape reads the scalar (``simplify``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tapegrad.ops.record import Signature
 from tapegrad.ops.table import ROWS
 from tapegrad.spec import Spec, intern_spec
 from tapegrad.spec import table as spec_table
-from tapegrad.trace import OP, SPEC, X, Trace
+from tapegrad.trace import OP, SPEC, Trace, X
 
 __all__ = ["compute_uniform_once"]
 
@@ -107,5 +107,3 @@ def compute_uniform_once(trace: Trace) -> Trace:
         new[i] = append(i, *row)
     places = trace.places.take(origin)
     return trace.with_rows(np.array(rows), new, signatures=signatures, places=places)
-
-

@@ -1,0 +1,1 @@
+"""Compiled functions: recorded once per signature, replayed afterwards, guarded against other paths."""
