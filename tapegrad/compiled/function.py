@@ -147,7 +147,6 @@ class Compiled:
         self._instances: OrderedDict[int, tuple[Any, Compiled]] = OrderedDict()
         self._warned: set[tuple[str, int]] = set()
         self._lock = threading.RLock()
-        self._kept: list[Any] = []  # C functions whose addresses were given away
         self.clear()
         _alive.add(self)
 
@@ -197,7 +196,7 @@ class Compiled:
             self._stormy: set[Any] = set()
             self._last: Path | None = None
             self._native: tuple[list[Path], Any] | None = None
-            self._c: Any = None
+            self._entries: dict[str, tuple[Any, Any]] = {}  # functions for machine code
             self._recordings = self._replays = self._failures = self._fallbacks = self._evicted = 0
 
     def stats(self) -> CompileStats:
@@ -285,7 +284,7 @@ class Compiled:
         """
         from tapegrad.program.native import njit_function
 
-        return njit_function(self._handle())
+        return self._made("njit", njit_function)
 
     @property
     def address(self) -> int:
@@ -293,7 +292,9 @@ class Compiled:
 
         Arguments and results lie packed, one after the other, as `c_signature` tells.
         """
-        return self._c_function()[0]
+        from tapegrad.program.native import c_address
+
+        return self._made("c", c_address)[0]
 
     @property
     def c_signature(self) -> str:
@@ -303,16 +304,17 @@ class Compiled:
         ``int64_t f(const double *x, double *out)``: 0 for success, ``k + 1`` if guard ``k`` failed,
         negative if an index was out of bounds.
         """
-        return self._c_function()[1]
-
-    def _c_function(self) -> tuple[int, str, Any]:
         from tapegrad.program.native import c_address
 
+        return self._made("c", c_address)[1]
+
+    def _made(self, what: str, make: Callable[[Any], Any]) -> Any:
+        """What was made of the present handle, once."""
         handle = self._handle()
-        if self._c is None or self._c[0] is not handle:
-            self._c = (handle, c_address(handle))
-            self._kept.append(self._c)  # whoever has the address relies on it
-        return self._c[1]
+        known = self._entries.get(what)
+        if known is None or known[0] is not handle:
+            known = self._entries[what] = (handle, make(handle))
+        return known[1]
 
     def _handle(self) -> Any:
         """The programs of the signature used last, for machine code."""

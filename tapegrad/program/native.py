@@ -22,6 +22,8 @@ from tapegrad.spec import Spec
 
 __all__ = ["Handle", "c_address", "native_call", "njit_function"]
 
+# Machine code that calls a handle cannot be asked whether it still will: its memory is never given back.
+_immortal: list[Any] = []
 LARGE = 1 << 20  # bytes of a program's memory from which on threads share fewer instances
 PER_PROGRAM = 8  # instances of a small program
 
@@ -133,7 +135,7 @@ def njit_function(handle: Handle) -> Callable:
         space[f"as_{n}"] = np.uint8 if s.dtype.kind == "b" else s.dtype.type
     exec(compile("\n".join(lines), "<tapegrad replay>", "exec"), space)
     function = _jit.inner(space["replay"])
-    function.handle = handle  # keeps the memory alive as long as somebody can call it
+    _immortal.append((function, handle))
     return function
 
 
@@ -193,8 +195,8 @@ def _checked_address(dtype: np.dtype) -> Any:
 # --- C function pointers --------------------------------------------------------------------------
 
 
-def c_address(handle: Handle) -> tuple[int, str, Any]:
-    """A C function that replays: its address, its signature, and what keeps it alive."""
+def c_address(handle: Handle) -> tuple[int, str]:
+    """A C function that replays: its address and its signature."""
     from numba import types
     from numba.core.ccallback import CFunc
 
@@ -238,4 +240,5 @@ def c_address(handle: Handle) -> tuple[int, str, Any]:
     options = {k: v for k, v in _jit.FLAGS.items() if k != "nogil"}
     function = CFunc(space["replay"], (kinds.args, kinds.return_type), {}, options)
     function.compile()
-    return int(function.address), signature, (function, handle)
+    _immortal.append((function, handle))
+    return int(function.address), signature
