@@ -196,6 +196,35 @@ class Trace:
     def __str__(self) -> str:
         return self.format()
 
+    def dot(self) -> str:
+        """Draw it: a graph in the DOT language, which Graphviz and many viewers read.
+
+        Inputs are boxes, guarded slots have a double border, results an arrow that leads out.
+        """
+        argument = {slot: k for k, slot in enumerate(self.inputs)}
+        captured = {slot for slot, _ in self.captures}
+        guarded = {g.slot for g in self.guards}
+        lines = ["digraph tape {", "  rankdir=TB; node [shape=ellipse, fontname=monospace];"]
+        for i in range(len(self.code)):
+            row = self.row(i)
+            name = row.name
+            if row is INPUT:
+                name = (
+                    f"argument {argument[i]}" if i in argument else "capture" if i in captured else "constant"
+                )
+            look = (", shape=box" if row is INPUT else "") + (", peripheries=2" if i in guarded else "")
+            lines.append(f'  s{i} [label="%{i} {name}\\n{self.spec(i)!r}"{look}];')
+            for k in range(row.arity):
+                o = int(self.code[i, X + k])
+                if o >= 0:
+                    lines.append(f"  s{o} -> s{i};")
+                else:
+                    lines.append(f'  c{i}_{k} [label="{float(self.consts[-o - 1])!r}", shape=plaintext];')
+                    lines.append(f"  c{i}_{k} -> s{i};")
+        for k, i in enumerate(self.outputs):
+            lines.append(f'  r{k} [label="result {k}", shape=plaintext]; s{i} -> r{k};')
+        return "\n".join([*lines, "}"])
+
     # --- verifying it -----------------------------------------------------------------------------
 
     def check(self) -> None:

@@ -600,3 +600,17 @@ def test_tensors_made_inside():
         assert twice.tolist() == [2 * k, 6 * k]
         assert more.tolist() == [1 + k, 2 + 3 * k]
     assert f.stats().recordings == 1
+
+
+def test_the_tape_can_be_printed_and_drawn():
+    @tg.compile
+    def f(x):
+        y = tg.sin(x) * 2.0
+        return y if y.sum() > 0 else -y
+
+    f(np.ones(3))
+    text = str(f.tape)
+    assert "sin %0" in text and "guard truth" in text and "test_compile.py:" in text
+    drawing = f.tape.dot()
+    assert drawing.startswith("digraph") and drawing.count("->") >= 5 and "peripheries=2" in drawing
+    assert drawing.count("{") == drawing.count("}")
