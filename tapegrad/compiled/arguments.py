@@ -8,7 +8,7 @@ import inspect
 import os
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from tapegrad.compiled.recording import plain_array
 from tapegrad.tensor import Tensor
 
-__all__ = ["Static", "WeakMethod", "as_array", "check_out", "is_data", "line_of", "reference"]
+__all__ = ["Static", "WeakMethod", "as_array", "check_apart", "check_out", "is_data", "line_of", "reference"]
 
 INT64_LIMIT = 1 << 63
 
@@ -62,6 +62,16 @@ def check_out(target: Any, shape: tuple, dtype: np.dtype) -> None:
         )
     if not (target.flags.c_contiguous and target.flags.writeable):
         raise ValueError("compile: out must be C-contiguous and writeable")
+
+
+def check_apart(targets: Collection[np.ndarray]) -> None:
+    """Refuse results that would be written over each other."""
+    if len(targets) < 2:
+        return
+    spans = sorted((a.ctypes.data, a.nbytes) for a in targets if a.nbytes)
+    for (at, nbytes), (following, _) in zip(spans, spans[1:]):
+        if at + nbytes > following:
+            raise ValueError("compile: the arrays of out share memory; each result needs memory of its own")
 
 
 def line_of(function: Any) -> str:

@@ -160,6 +160,7 @@ class Environment:
 
     def __init__(self, function: Callable) -> None:
         self.used = False  # whether something was recorded with it
+        self.moves = 0  # how often a name was bound to another array
         self.groups: list[_Group] = []
         self.sets: list[tuple[Any, frozenset, str]] = []
         self.sites: dict[int, Site] = {}
@@ -410,6 +411,7 @@ class Environment:
         targets = {id(new) for new in moved.values()}
         if len(targets) < len(moved) or any(t in self.sites and t not in moved for t in targets):
             return "arrays: several names are bound to one now"
+        self.moves += len(moved)  # before anything is brought up to date: other threads look at it last
         for key, new in moved.items():
             self.sites[key].value = new
         self.sites = {id(site.value): site for site in self.sites.values()}

@@ -21,7 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.compiled.arguments import Static, WeakMethod, as_array, check_out, is_data, reference
+from tapegrad.compiled.arguments import (
+    Static,
+    WeakMethod,
+    as_array,
+    check_apart,
+    check_out,
+    is_data,
+    reference,
+)
 from tapegrad.compiled.captures import Environment, typed
 from tapegrad.compiled.paths import Entry, Path
 from tapegrad.compiled.record_path import Unrecordable, record_path, warn_of_exact_values
@@ -37,6 +45,7 @@ __all__ = ["CompileStats", "Compiled", "compile"]
 MAX_SIGNATURES = 128
 MAX_ENVIRONMENTS = 8
 MAX_INSTANCES = 256
+MAX_HANDLES = 8
 BEHAVED = 257  # flags.num: C-contiguous and aligned
 ndarray = np.ndarray
 
@@ -195,8 +204,7 @@ class Compiled:
             self._windows: OrderedDict[Any, _Window] = OrderedDict()
             self._stormy: set[Any] = set()
             self._last: Path | None = None
-            self._native: tuple[list[Path], Any] | None = None
-            self._entries: dict[str, tuple[Any, Any]] = {}  # functions for machine code
+            self._native: OrderedDict[frozenset[Path], Any] = OrderedDict()  # handles for machine code
             self._recordings = self._replays = self._failures = self._fallbacks = self._evicted = 0
 
     def stats(self) -> CompileStats:
@@ -310,30 +318,49 @@ class Compiled:
 
     def _made(self, what: str, make: Callable[[Any], Any]) -> Any:
         """What was made of the present handle, once."""
-        handle = self._handle()
-        known = self._entries.get(what)
-        if known is None or known[0] is not handle:
-            known = self._entries[what] = (handle, make(handle))
-        return known[1]
-
-    def _handle(self) -> Any:
-        """The programs of the signature used last, for machine code."""
-        from tapegrad.program.native import Handle
-
         with self._lock:
             path = self._last
-            entry = next(
-                (e for _, entries in self._environments for e in entries.values() if path in e.paths), None
+            found = next(
+                ((w, e) for w, entries in self._environments for e in entries.values() if path in e.paths),
+                None,
             )
-            if path is None or entry is None:
+            if path is None or found is None:
                 raise RuntimeError(
                     f"compile: nothing is recorded of {self._name}; call it once with typical arguments"
                 )
-            paths = sorted(entry.paths, key=lambda p: -p.used)
-            known = self._native
-            if known is None or known[0] != paths:
-                self._native = known = (paths, Handle([p.program for p in paths]))
-            return known[1]
+            environment, entry = found
+            changed = None if environment.unchanged() else environment.difference()
+            if changed is None and not path.ready():
+                changed = "a captured array"
+            if changed is not None:
+                raise RuntimeError(
+                    f"compile: {changed} has changed since {self._name} was called; call it once again"
+                )
+            handle = self._handle([p for p in entry.paths if p is path or (p.matches(path) and p.ready())])
+            if what not in handle.made:
+                handle.made[what] = make(handle)
+            return handle.made[what]
+
+    def _handle(self, paths: list[Path]) -> Any:
+        """Some paths of one signature, with results of the same shapes and dtypes, for machine code."""
+        from tapegrad.program.native import Handle
+
+        key = frozenset(paths)
+        with self._lock:
+            handle = self._native.pop(key, None)
+            if handle is None or not handle.still():
+                handle = Handle([p.program for p in sorted(paths, key=lambda p: -p.used)])
+            self._native[key] = handle
+            while len(self._native) > MAX_HANDLES:
+                self._native.popitem(last=False)
+            return handle
+
+    def _entry(self, args: tuple) -> tuple[Environment, Entry | None]:
+        """What is recorded for the signature of a call."""
+        leaves, structure = self._take_apart(args, {})
+        key = (structure, tuple(self._arrays(leaves)[1]), current.tape.grad_enabled)
+        environment, entries = self._environment(key)
+        return environment, entries.get(key)
 
     def bind(self, *args: Any, out: Any = None) -> Callable[[], Any]:
         """A function without arguments that replays on the same arrays again and again.
@@ -434,9 +461,11 @@ class Compiled:
                         values = path.program.replay(args)
                         if values is not None:
                             self._replays += 1
+                            self._last = path
                             return path.arrange(values)
                     elif path.fits(fast.buffers) and path.program.replay_into(args, fast.buffers):
                         self._replays += 1
+                        self._last = path
                         return fast.out
         return self._call(args, kwargs)
 
@@ -580,6 +609,7 @@ class Compiled:
         for k, slot in enumerate(path.trace.outputs):
             spec = path.trace.spec(slot)
             check_out(buffers[k], spec.shape, spec.dtype)
+        check_apart(buffers.values())
         return [buffers[k] for k in range(len(buffers))]
 
     def _write(self, result: Any, out: Any) -> Any:
@@ -638,7 +668,7 @@ class Compiled:
             return
         wanted: list[Any] = []
         for a in args:
-            if a.__class__ is ndarray:
+            if a.__class__ is ndarray and a.dtype.isnative:
                 wanted.append((a.shape, a.dtype))
             elif a.__class__ in (float, bool):
                 wanted.append(a.__class__)

@@ -5,6 +5,8 @@ Nodes are the places where Python looked at a value, edges what was seen there, 
 
 from __future__ import annotations
 
+import os
+import threading
 from operator import attrgetter
 from typing import Any
 
@@ -56,8 +58,8 @@ class Path:
     """
 
     __slots__ = (
-        "captures", "contents", "fixed", "nodes", "program", "results", "shape", "shapes", "sources",
-        "steady", "structure", "trace", "used",
+        "captures", "contents", "environment", "fixed", "moves", "nodes", "program", "results", "shape",
+        "shapes", "sources", "steady", "structure", "trace", "used",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +72,8 @@ class Path:
         self.steady = all(c.steady for c in self.captures)
         self.shapes = [c.spec.shape for c in self.captures] if self.steady else []
         self.contents: list[tuple[Any, np.ndarray]] = []  # arrays that NumPy computed with, as they were
+        self.environment: Any = None  # by which captured names are followed, and how often it was
+        self.moves = 0
         self.nodes: list[Node] = []
         self.used = 0
         plain = all(r >= 0 for r in results)
@@ -81,24 +85,34 @@ class Path:
 
     def ready(self) -> bool:
         """Whether what was captured can be read: the arrays have their shapes, and their contents, still."""
-        moved = False
-        for k, capture in enumerate(self.captures):
-            if not capture.fits():
-                return False
-            if capture.source is not self.sources[k]:
-                self.sources[k], moved = capture.source, True
-        if moved:
-            self.steady = all(c.steady for c in self.captures)
-            self.shapes = [c.spec.shape for c in self.captures] if self.steady else []
-            self.program.version += 1
-        return self._same_contents()
+        return self._follow() and self._same_contents()
+
+    def _follow(self) -> bool:
+        """Read what names are bound to now; ``False`` if that does not fit."""
+        with _following:
+            moves = self.environment.moves if self.environment is not None else 0
+            moved = False
+            for k, capture in enumerate(self.captures):
+                if not capture.fits():
+                    return False
+                if capture.source is not self.sources[k]:
+                    self.sources[k], moved = capture.source, True
+            if moved:
+                self.steady = self.program.steady = all(c.steady for c in self.captures)
+                self.shapes = [c.spec.shape for c in self.captures] if self.steady else []
+                self.program.version += 1
+            self.moves = moves
+        return True
 
     def still(self) -> bool:
         """The same as `ready`, quicker, if all names are known to be bound as before."""
         if not self.steady:
             return self.ready()
-        if self.shapes and list(map(shape_of, self.sources)) != self.shapes:
-            return False
+        if self.shapes:
+            if self.moves != self.environment.moves:  # another thread has noticed that a name moved
+                return self.ready()
+            if list(map(shape_of, self.sources)) != self.shapes:
+                return False
         return not self.contents or self._same_contents()
 
     def _same_contents(self) -> bool:
@@ -118,6 +132,14 @@ class Path:
             return self.arrange([tensor_from_array(a) for a in arrays])
         return self.arrange([a if a.shape else a.item() for a in arrays])
 
+    def matches(self, path: Path) -> bool:
+        """Whether the results are arrays of the same shapes and dtypes, arranged in the same way."""
+        return self is path or (
+            self.program.output_specs == path.program.output_specs
+            and self.results == path.results
+            and self.structure == path.structure
+        )
+
     def fits(self, buffers: list[np.ndarray]) -> bool:
         """Whether a flat result can be written to ``buffers``."""
         specs = self.program.output_specs
@@ -136,6 +158,18 @@ class Path:
             return values[0]
         leaves = [values[r] if r >= 0 else v for r, v in zip(self.results, self.fixed)]
         return self.structure.unflatten(leaves)
+
+
+_following = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _following
+    _following = threading.Lock()  # another thread may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Entry:

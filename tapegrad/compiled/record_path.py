@@ -73,6 +73,7 @@ def record_path(
         raise Unrecordable
     environment.absorb_growth()
     path = Path(trace, build(trace), shape, results, fixed)
+    path.environment, path.moves = environment, environment.moves
     path.contents = attach_sites(path.captures, environment, copies, executed.lines)
     return path
 

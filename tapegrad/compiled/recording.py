@@ -122,7 +122,7 @@ class ArrayCapture:
 
     def array(self) -> np.ndarray:
         """The array as it is now, contiguous."""
-        return self.source if self.plain else plain_array(self.source)
+        return plain_array(self.source)
 
 
 class TensorCapture:

@@ -77,7 +77,7 @@ def reclaim(tape: Tape) -> None:
     tape.const_pool[:n_consts] = consts[:n_consts]
     tape.keep = {number[i]: v for i, v in tape.keep.items() if live[i]}
     tape.mutations = {
-        number[i]: (bisect_left(kept, since), number[by] if by >= 0 else -1, name)
+        number[i]: (bisect_left(kept, since), number.get(by, -1), name)
         for i, (since, by, name) in tape.mutations.items()
         if live[i]
     }

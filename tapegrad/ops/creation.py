@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.methods import as_dtype, astype, clone
-from tapegrad.ops.record import as_operand, composite
+from tapegrad.ops.record import _holds_tensor, as_operand, composite
 from tapegrad.ops.table import ns
 from tapegrad.spec import BOOL, FLOAT64, INT64
 from tapegrad.tensor import Tensor, tensor, tensor_from_array
@@ -135,6 +135,8 @@ def asarray(
     """
     _check_device("asarray", device)
     wanted = None if dtype is None else as_dtype(dtype, "asarray")
+    if isinstance(obj, (list, tuple)) and copy is not False and _holds_tensor(obj):
+        obj = as_operand(obj, "asarray")  # stacked, so that gradients flow
     if isinstance(obj, Tensor):
         if wanted is not None and wanted is not obj.dtype:
             if copy is False:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = ["Handle", "c_address", "native_call", "njit_function"]
 
 # Machine code that calls a handle cannot be asked whether it still will: its memory is never given back.
 _immortal: list[Any] = []
+_handles: weakref.WeakSet[Handle] = weakref.WeakSet()
 LARGE = 1 << 20  # bytes of a program's memory from which on threads share fewer instances
 PER_PROGRAM = 8  # instances of a small program
 
@@ -49,6 +51,8 @@ class Handle:
         bytes_each = max(p.memory_bytes + p.buffer_bytes for p in programs)
         count = min(PER_PROGRAM, max(2, os.cpu_count() or 2)) if bytes_each < LARGE else 2
         self.kept: list[Any] = []
+        self.captured: list[tuple[Any, np.ndarray]] = []
+        self.made: dict[str, Any] = {}  # functions for machine code that call this handle
         self.instances = [[self._instance(p) for _ in range(count)] for p in programs]
         frames = [i.frame_at for group in self.instances for i in group]
         self.words = np.array([len(programs), count, 0, programs[0].run_program, *frames], np.int64)
@@ -56,6 +60,21 @@ class Handle:
         first = programs[0]
         self.inputs: list[Spec] = list(first.input_specs)
         self.outputs: list[Spec] = list(first.output_specs)
+        _handles.add(self)
+
+    def still(self) -> bool:
+        """Whether what was captured is still what the handle reads."""
+        for capture, a in self.captured:
+            now = capture.array()
+            if now is not a and (capture.steady or now.tobytes() != a.tobytes()):
+                return False
+        return True
+
+    def release(self) -> None:
+        """Give back all instances: in a forked child, the threads that had taken them do not exist."""
+        for group in self.instances:
+            for instance in group:
+                instance.frame[vm.BUSY] = 0
 
     def _instance(self, p: Program) -> _Instance:
         instance = _Instance(p)
@@ -71,9 +90,19 @@ class Handle:
         return instance
 
     def _capture(self, p: Program, k: int) -> int:
-        a = p.trace.captures[k][1].array()
-        self.kept.append(a)
-        return address_of(a)
+        capture = p.trace.captures[k][1]
+        a = capture.array()
+        self.captured.append((capture, a))
+        return -address_of(a)
+
+
+def _after_fork() -> None:
+    for handle in list(_handles):
+        handle.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @_jit.jit

@@ -173,7 +173,7 @@ class Program:
         self.near_inputs = [
             (k, int(place[s]), trace.spec(s)) for s, kind, k in slots if kind == "input" and not far[s]
         ]
-        self.steady = all(c.steady for _, c in trace.captures)
+        self.steady = all(c.steady for _, c in trace.captures)  # renewed with the version
         self.version = 0  # renewed when a capture reads another array
         self.input_specs: list[Spec] = [trace.spec(s) if s >= 0 else None for s in trace.inputs]  # type: ignore[misc]
         self.output_specs: list[Spec] = [trace.spec(s) for s in trace.outputs]
@@ -300,7 +300,7 @@ class _Instance:
         self.outputs = [(k, self.view(at, p.output_specs[k])) for k, at in p.near_outputs]
         self.ext = memoryview(self.external)
         self.target = p.run_program
-        self.plain = p.steady and not (p.far_inputs or p.far_outputs)
+        self.plain = not (p.far_inputs or p.far_outputs)
         doubles = np.frombuffer(self.memory, np.float64, (p.memory_bytes - 8) // 8, self.start)
         self.doubles = memoryview(doubles)
         # results in order: the index of a float64 number, or a view of the memory
@@ -345,7 +345,7 @@ class _Instance:
 
     def replay(self, arguments: Sequence[Any]) -> list[Any] | None:
         """Replay on this instance's memory; results as users want them."""
-        if not self.plain:
+        if not (self.plain and self.program.steady):
             try:
                 arrays = [a if a.__class__ is np.ndarray else np.array(a) for a in arguments]
                 _, results = self.run(arrays, None)

@@ -393,8 +393,8 @@ def run_native(handle_at, arguments_at, results_at):
         for e in range(table[0]):
             q = 1 + 3 * e
             number, place = table[q + T_NUMBER], table[q + T_PLACE]
-            # captures have their address in place of a number
-            source = arguments[number] if number < 4096 else number
+            # captures have their address, negated, in place of a number
+            source = arguments[number] if number >= 0 else -number
             if place < 0:
                 external[-1 - place] = source
             else:

@@ -142,7 +142,7 @@ def _jacobian(name: str, f: Callable, argnums: Any, has_aux: bool) -> Callable:
 def _assemble(level: Level, rows: list[list[Any]], structure: Structure, argnums: Any) -> Any:
     count = len(level.leaves)
     handed = level.hand_out([x for row in rows for x in row])
-    parts = [level.arrange(handed[k : k + count], argnums) for k in range(0, len(handed), count)]
+    parts = [level.arrange(handed[k * count : (k + 1) * count], argnums) for k in range(len(rows))]
     return structure.unflatten(parts)
 
 

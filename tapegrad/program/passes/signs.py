@@ -24,9 +24,8 @@ NONE, NEGATE, PRODUCT, ADD, SUBTRACT, SQUARE, LINEAR, MASK = range(8)
 def _roles(n_rows: int) -> np.ndarray:
     roles = np.zeros(n_rows, np.int64)
     names = {
-        "negative": NEGATE, "multiply": PRODUCT, "divide": PRODUCT, "matmul": PRODUCT, "matvec": PRODUCT,
-        "add": ADD, "subtract": SUBTRACT, "square": SQUARE, "abs": SQUARE, "sum_all": LINEAR, "sum": LINEAR,
-        "unless_zero": MASK,
+        "negative": NEGATE, "multiply": PRODUCT, "divide": PRODUCT, "add": ADD, "subtract": SUBTRACT,
+        "square": SQUARE, "abs": SQUARE, "unless_zero": MASK,
     }  # fmt: skip
     for name, role in names.items():
         roles[ROWS[name].op] = role
