@@ -331,8 +331,12 @@ def _record_backward(
     targets: list[Tensor] | None,
     create_graph: bool,
     retain: bool,
+    since: int = 0,
 ) -> list[tuple[Tensor, Tensor]]:
-    """Record the reverse sweep; return the tensors that get a gradient, youngest first."""
+    """Record the reverse sweep; return the tensors that get a gradient, youngest first.
+
+    It ends at slot ``since``: what targets before it depend on is not looked at.
+    """
     slot_of = _sweeps().slot_of
     slots = [slot_of(tape, t) for t in roots]
     wanted = None if targets is None else {slot_of(tape, t) for t in targets}
@@ -342,7 +346,7 @@ def _record_backward(
             ones = [
                 tensor_from_array(np.ones(t.shape, t.dtype)) if s is None else s for t, s in zip(roots, seeds)
             ]
-            sweep = _sweeps().Reverse(tape, list(zip(slots, ones)), wanted, create_graph)
+            sweep = _sweeps().Reverse(tape, list(zip(slots, ones)), wanted, create_graph, since)
             for slot in tape.hooked:
                 t = tape.tensor_at(slot)
                 if isinstance(t, Tensor) and t._extra is not None and t._extra.hooks and t._slot == slot:

@@ -45,9 +45,10 @@ def count_recordings(step: int) -> None:
 class Extra:
     """What few tensors have: a gradient, hooks, relations to other tensors."""
 
-    __slots__ = ("base", "grad", "hooks", "path", "retains", "views")
+    __slots__ = ("base", "changes", "grad", "hooks", "path", "retains", "views")
 
     def __init__(self) -> None:
+        self.changes = 0  # how often it was changed in place, if anybody counts
         self.grad: Tensor | None = None
         self.hooks: dict[int, Callable] | None = None
         self.retains = False
@@ -515,8 +516,10 @@ class Tensor:
             self._tape._forget(self)
             self._tape = None
         self._value = value
-        if self._extra is not None and self._extra.views:
-            _refresh_views(self)
+        if self._extra is not None:
+            self._extra.changes += 1
+            if self._extra.views:
+                _refresh_views(self)
 
     def _replace(self, new: Tensor, name: str) -> None:
         tape = current.tape
@@ -535,6 +538,7 @@ class Tensor:
         tape.tensors[slot] = self
         extra = self._extra
         if extra is not None:
+            extra.changes += 1
             if (extra.hooks or extra.retains) and self._rg == NONLEAF:
                 tape.hooked.add(slot)
             if extra.views:

@@ -41,7 +41,7 @@ class Bound:
             out = structure.unflatten([np.array(leaf) for leaf in leaves])
         self._out = out
         compiled(*args, out=out)
-        self._targets: list[np.ndarray] = flatten(out)[0]
+        self._targets, self._structure = flatten(out)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -51,7 +51,7 @@ class Bound:
         self._run = None
         environment, entry = self._compiled._entry(self._args)
         first = entry.recent if entry is not None else None
-        if entry is None or first is None or min(first.results, default=0) < 0:
+        if entry is None or first is None or first.structure != self._structure or min(first.results, default=-1) < 0:
             return
         targets = [self._targets[first.results.index(k)] for k in range(len(first.trace.outputs))]
         paths = [p for p in entry.paths if p.matches(first) and self._usable(p, targets)]

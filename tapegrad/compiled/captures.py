@@ -96,10 +96,11 @@ def _alike(old: Any, new: Any) -> bool:
 class Site:
     """An array or tensor that the function reaches by name; what is read when a recording used it."""
 
-    __slots__ = ("loads", "names", "value")
+    __slots__ = ("container", "loads", "names", "value")
 
     def __init__(self, value: Any, label: str) -> None:
         self.value = value
+        self.container = label.partition("[")[0].rpartition(".")[2] if "[" in label else None
         self.names = {label.rpartition(".")[2]}
         self.loads: list[Load] | None = None  # where the code loads its names; ``None``: it has none
 
@@ -156,6 +157,8 @@ class Environment:
         The code of the user's functions among it.
     generators : list
         NumPy's random generators among it.
+    containers : dict
+        Where the code loads the names of containers that hold arrays.
     """
 
     def __init__(self, function: Callable) -> None:
@@ -182,6 +185,9 @@ class Environment:
         for site in self.sites.values():
             if all(name.isidentifier() for name in site.names):
                 site.loads = [load for name in site.names for load in self._loads.get(name, ())]
+                site.container = None
+        names = {site.container for site in self.sites.values()}
+        self.containers = {name: self._loads[name] for name in names if name in self._loads}
         self._seen.clear()
         self._objects.clear()
         self._index()
@@ -484,11 +490,19 @@ def attach_sites(
         if site is not None:
             capture.attach(site)
             places.setdefault(id(site), set()).update(capture.places)
+    computed_with = set()
+    for name, loads in environment.containers.items():
+        uses = [places[id(s)] for s in environment.sites.values() if s.container == name and id(s) in places]
+        if unaccounted(loads, set().union(*uses), executed, True):
+            computed_with.add(name)
     out = []
     for site in environment.sites.values():
         if id(site) in copies:
             used = places.get(id(site))
-            computed = used is None if site.loads is None else unaccounted(site.loads, used or (), executed)
+            if site.loads is None:
+                computed = used is None or site.container in computed_with
+            else:
+                computed = unaccounted(site.loads, used or (), executed)
             if computed:
                 out.append((site, copies[id(site)]))
     return out

@@ -33,6 +33,9 @@ MOVES = (
     "BUILD_TUPLE",
     "UNPACK_SEQUENCE",
 )  # what binding a name takes
+PICKS = ("BINARY_SUBSCR", "GET_ITER", "FOR_ITER", "END_FOR", "POP_ITER", "JUMP_", "KW_NAMES", "NOT_TAKEN")
+CALLS = ("CALL", "POP_TOP")
+ITERATORS = frozenset(("enumerate", "items", "reversed", "values", "zip"))
 Span = tuple[int, int, int, int]  # first line, first column, last line, last column
 
 
@@ -43,6 +46,7 @@ class Load(NamedTuple):
     line: int
     span: Span
     binds: bool  # the line only gives the object another name
+    picks: bool  # the line only gives elements of the object names
 
 
 def _spans(code: types.CodeType) -> list[Span]:
@@ -70,7 +74,11 @@ def names_of(code: types.CodeType) -> Names:
     """Find the globals and attributes that a code object names, and where it loads names."""
     spans = _spans(code)
     steps = [i for i in dis.get_instructions(code) if i.opname not in NOISE]
-    busy = {spans[i.offset // 2][0] for i in steps if not i.opname.startswith(MOVES)}
+    lines = [spans[i.offset // 2][0] for i in steps]
+    busy = {line for i, line in zip(steps, lines) if not i.opname.startswith(MOVES)}
+    loops = {line for i, line in zip(steps, lines) if i.opname == "GET_ITER"}
+    loops &= {line for i, line in zip(steps, lines) if i.argval in ITERATORS}
+    picky = {line for i, line in zip(steps, lines) if not (_picks(i) or (line in loops and _calls(i)))}
     scope: dict[str, None] = {}
     attributes: dict[str, None] = {}
     out = []
@@ -87,8 +95,17 @@ def names_of(code: types.CodeType) -> Names:
         counted = after.opname.startswith("CALL") and k > 0 and steps[k - 1].argval == "len"
         if not (measured or counted):
             span = spans[step.offset // 2]
-            out.append((name, Load(code, span[0], span, span[0] not in busy)))
+            out.append((name, Load(code, span[0], span, span[0] not in busy, span[0] not in picky)))
     return Names(tuple(scope), tuple(attributes), tuple(out))
+
+
+def _picks(step: dis.Instruction) -> bool:
+    subscript = step.opname == "BINARY_OP" and step.argrepr == "[]"
+    return subscript or step.opname.startswith((*MOVES, *PICKS))
+
+
+def _calls(step: dis.Instruction) -> bool:
+    return step.opname.startswith(CALLS)
 
 
 def _contains(outer: Span, inner: Span) -> bool:
@@ -100,7 +117,10 @@ def _size(span: Span) -> tuple[int, int]:
 
 
 def unaccounted(
-    loads: Iterable[Load], places: Iterable[Place], executed: dict[types.CodeType, set[int]] | None
+    loads: Iterable[Load],
+    places: Iterable[Place],
+    executed: dict[types.CodeType, set[int]] | None,
+    container: bool = False,
 ) -> bool:
     """Whether a load was executed that is no use as an operand.
 
@@ -112,6 +132,8 @@ def unaccounted(
         Where the array became an operand.
     executed : dict or None
         The lines that ran; ``None`` if that is not known.
+    container : bool
+        Whether the names are those of a container, of whose arrays ``places`` tells.
     """
     pending = [x for x in loads if executed is None or x.line in executed.get(x.code, ())]
     by_name = {x.code for x in pending}
@@ -127,7 +149,7 @@ def unaccounted(
                 del pending[k]
                 break
     used = {code for code, _ in uses}
-    return any(not (x.binds and x.code in used) for x in pending)
+    return any(not ((x.picks if container else x.binds) and x.code in used) for x in pending)
 
 
 class ExecutedLines:

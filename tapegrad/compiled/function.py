@@ -210,6 +210,11 @@ class Compiled:
     def stats(self) -> CompileStats:
         """Count recordings, replays, guard failures and so on.
 
+        Returns
+        -------
+        CompileStats
+            As of now; a new one at each call.
+
         Examples
         --------
         >>> import tapegrad as tg
@@ -233,7 +238,17 @@ class Compiled:
 
     @property
     def tape(self) -> Trace | None:
-        """The most recently recorded or used path; ``print`` it to read it."""
+        """The most recently recorded or used path, ``None`` before the first; ``print`` it to read it.
+
+        Examples
+        --------
+        >>> import tapegrad as tg
+        >>> f = tg.compile(lambda x: 2.0 * x)
+        >>> f(3.0)
+        6.0
+        >>> [line.split("#")[0].strip() for line in str(f.tape).splitlines()]
+        ['%0:f64[] = argument 0', '%1:f64[] = multiply 2.0, %0', 'return %1']
+        """
         return self._last.trace if self._last is not None else None
 
     def save(self, path: Any) -> None:
@@ -247,9 +262,11 @@ class Compiled:
         Raises
         ------
         RuntimeError
-            If nothing is recorded.
+            If nothing is recorded, or nothing that still holds.
         TypeError
             If a static argument, or a fixed part of a result, is no number, string, or tuple of these.
+        OSError
+            If the file cannot be written.
         """
         from tapegrad.saved.saving import save
 
@@ -263,13 +280,15 @@ class Compiled:
 
         It takes one argument per array or number of the signature, then one array per result to write to;
         all C-contiguous, of the recorded dtypes and sizes.  If the first result is a float64 number, it is
-        returned instead.  Threads may call it at the same time, and it releases nothing and allocates
-        nothing.
+        returned instead.  Threads may call it at the same time, and it allocates nothing.  Captured
+        C-contiguous arrays are read where they lie; captured tensors and other arrays are what they were
+        when the attribute was read.  The memory is kept for the life of the process.
 
         Raises
         ------
         RuntimeError
-            In ``@njit`` code, if the values lead to a path that was not recorded when the attribute was read.
+            If nothing is recorded, or what the function captures has changed since.  In ``@njit`` code, if
+            the values lead to a path that was not recorded when the attribute was read.
         ValueError
             In ``@njit`` code, if an array has another size than the recorded one.
 
@@ -298,7 +317,26 @@ class Compiled:
     def address(self) -> int:
         """The address of a C function that replays the signature used last; float64 throughout.
 
-        Arguments and results lie packed, one after the other, as `c_signature` tells.
+        Arguments and results lie packed, one after the other, as `c_signature` tells.  What is said of
+        `numba` about captured arrays and memory holds here, too.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing is recorded, or what the function captures has changed since.
+        TypeError
+            If an argument or result is not float64.
+
+        Examples
+        --------
+        >>> import ctypes
+        >>> import tapegrad as tg
+        >>> f = tg.compile(lambda x: x * x)
+        >>> f(2.0), f.c_signature
+        (4.0, 'double f(int n, double *x)')
+        >>> kind = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int, ctypes.POINTER(ctypes.c_double))
+        >>> kind(f.address)(1, (ctypes.c_double * 1)(3.0))
+        9.0
         """
         from tapegrad.program.native import c_address
 
@@ -376,6 +414,11 @@ class Compiled:
         -------
         callable
             Returns ``out``.  Calling it costs a fraction of calling the compiled function.
+
+        Raises
+        ------
+        TypeError
+            If an argument is no array, or not C-contiguous.
 
         Examples
         --------
@@ -572,7 +615,11 @@ class Compiled:
                 with self._lock:
                     entry.remove(path)
                 return None
-            buffers = None if out is None else self._buffers(path, out)
+            buffers = misfit = None
+            try:
+                buffers = None if out is None else self._buffers(path, out)
+            except (TypeError, ValueError) as error:  # it may fit the path that the guards lead to
+                misfit = error
             try:
                 failed, results = (
                     path.program.run(arrays) if buffers is None else path.program.run(arrays, buffers)
@@ -580,6 +627,8 @@ class Compiled:
             except _refusals() as error:  # by a kernel, of its operands: Python's own run says where
                 raise Unrecordable from error
             if failed < 0:
+                if misfit is not None:
+                    raise misfit
                 self._replays += 1
                 if entry.recent is not path:
                     with self._lock:
@@ -832,14 +881,25 @@ def compile(
         Given arrays and numbers it returns fresh arrays, and Python numbers for 0-d results; given a
         Tensor it returns Tensors, through which gradients flow if the Tensor requires grad (the function
         is then simply called).  ``out=`` takes arrays, nested as the result is, to write to.
-        ``stats()``, ``tape`` and ``clear()`` show and forget what was recorded.
+        ``stats()``, ``tape`` and ``clear()`` show and forget what was recorded; see also ``bind``, ``save``,
+        ``numba`` and ``address``.
 
     Raises
     ------
     TypeError
-        If an argument is neither data nor hashable, has an unsupported dtype, or if a result is no data.
+        When called: if an argument is neither data nor hashable, has an unsupported dtype, or if a result is
+        no data.
+    ValueError
+        If ``static_argnums`` or ``static_argnames`` name no argument; when called, if ``out`` has another
+        shape or dtype than the result.
     RuntimeError
-        If the function draws random numbers, or changes tensors or arrays that others hold.
+        When called: if the function draws random numbers, or changes tensors or arrays that others hold.
+
+    Warns
+    -----
+    GuardWarning
+        If a floating-point value is turned into a Python number (the recording holds for that value only),
+        and when the function is not compiled any more because it was recorded too often.
 
     Notes
     -----

@@ -139,6 +139,13 @@ class Function:
         -------
         Tensor or tuple
             What ``forward`` returned.  Results of floating dtype require grad if an argument does.
+
+        Raises
+        ------
+        NotImplementedError
+            If the class has no ``forward``.
+        TypeError
+            If ``forward`` returns a NumPy array.
         """
         if not callable(getattr(cls, "forward", None)):
             raise NotImplementedError(f"{cls.__name__}: implement the static method forward")
@@ -405,5 +412,8 @@ class Node:
 def _seed(spec: Spec) -> Tensor:
     """A cotangent to differentiate with respect to; its value does not matter."""
     zeros = ns.zeros(spec.shape, dtype=spec.dtype)
-    zeros.requires_grad_()
-    return zeros
+    tape = current.tape
+    # No leaf: a tensor from outside would be taken for one that somebody can differentiate by.
+    slot = zeros._slot if zeros._tape is tape else tape.bind(zeros)
+    tape.append(ROWS["argument"].op | GRAD, spec.id, slot)
+    return new_result(tape, spec, NONLEAF)

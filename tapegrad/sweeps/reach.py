@@ -42,11 +42,23 @@ def sources(tape: Tape, outs: Iterable[int], start: int) -> list[int]:
     sweep.frame[E.E_SOURCE] = address_of(tape.code)
     for slot in outs:
         sweep.wanted[slot] = 1
-    E.mark_wanted(sweep.frame, start, sweep.n, True)
+    found: set[int] = set()
+    waiting = {slot: node for slot, node in tape.functions.items() if slot >= start}
+    while True:
+        E.mark_wanted(sweep.frame, start, sweep.n, True)
+        reached = [slot for slot in waiting if sweep.wanted[slot]]
+        if not reached:
+            break
+        for slot in reached:  # what a user's function depends on is not on the tape
+            for i in waiting.pop(slot).in_slots:
+                if i >= start:
+                    sweep.wanted[i] = 1
+                elif i >= 0:
+                    found.add(i)
     rows = np.flatnonzero(sweep.wanted)
     rows = rows[tape.code[rows, L.OP] & GRAD != 0]
     info = library.info[tape.code[rows, L.OP] & OP_MASK]
-    found = set(rows[(info[:, L.RULES] == 0) | (rows < start)].tolist())
+    found.update(rows[(info[:, L.RULES] == 0) | (rows < start)].tolist())
     for k in range(3):
         operands = tape.code[rows[(info[:, L.ARITY] > k) & (info[:, L.RULES] != 0)], L.X + k]
         operands = operands[(operands >= 0) & (operands < start)]

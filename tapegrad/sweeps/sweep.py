@@ -259,7 +259,12 @@ class Reverse(Sweep):
     """Cotangents of everything that some roots depend on (``tape.locked`` all the while)."""
 
     def __init__(
-        self, tape: Tape, roots: Sequence[tuple[int, Tensor]], wanted: Iterable[int] | None, record: bool
+        self,
+        tape: Tape,
+        roots: Sequence[tuple[int, Tensor]],
+        wanted: Iterable[int] | None,
+        record: bool,
+        since: int = 0,
     ) -> None:
         self.late: dict[int, int] = {}  # cotangents of leaves that came to the tape during the sweep
         seeds = [(slot, slot_of(tape, g)) for slot, g in roots]
@@ -278,7 +283,7 @@ class Reverse(Sweep):
                 self.wanted[slot] = 1
                 low = min(low, slot)
             self._mark(low)
-            self.state[E.STOP] = low
+            self.state[E.STOP] = max(low, since)
         for slot, seed in seeds:
             self.give(slot, seed)
         self.state[E.NEXT] = max(slot for slot, _ in roots)
@@ -373,11 +378,29 @@ class Reverse(Sweep):
         reached = np.flatnonzero(self.marks >= 0)
         ops = tape.code[reached, L.OP]
         through = reached[(ops & GRAD != 0) & (library.info[ops & OP_MASK, L.RULES] != 0)]
+        if self.state[E.RESTRICTED]:
+            through = through[self._passed(through) & (through >= self.state[E.STOP])]
         tape.code[through, L.STATE] |= FREED
         if tape.functions:
             nodes = [tape.functions[s] for s in through.tolist() if s in tape.functions]
             for node in dict.fromkeys(nodes):
                 node.free()
+
+    def _passed(self, rows: np.ndarray) -> np.ndarray:
+        """Which rows lead on to something that was asked for; the others are where the sweep ended."""
+        code = self.tape.code[rows]
+        arity = library.info[code[:, L.OP] & OP_MASK, L.ARITY]
+        out = np.zeros(len(rows), bool)
+        for k in range(3):
+            o = np.where(arity > k, code[:, L.X + k], -1)
+            flagged = self.tape.code[o, L.OP] & GRAD != 0
+            out |= (o >= 0) & flagged & (self.wanted[o] != 0)
+        functions = self.tape.functions
+        if functions:
+            for j, slot in enumerate(rows.tolist()):
+                if slot in functions:
+                    out[j] = any(s >= 0 and self.wanted[s] for s in functions[slot].in_slots)
+        return out
 
 
 def pull(tape: Tape, out: Tensor, x: Tensor, g: Tensor) -> Tensor | None:

@@ -45,7 +45,9 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
     ValueError
         When called: if batch axes are missing or differ in length, or ``in_axes`` does not fit.
     RuntimeError
-        When called: if ``f`` looks at a value.
+        When called: if ``f`` looks at a value that depends on the batch, or changes a tensor from outside.
+    NotImplementedError
+        When called inside a gradient: if ``f`` calls an `autograd.Function`.  ``vmap(grad(f))`` works.
 
     Examples
     --------

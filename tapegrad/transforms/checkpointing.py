@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd import Function, _sweeps, is_grad_enabled
+from tapegrad.autograd import Function, _record_backward, _sweeps, is_grad_enabled
 from tapegrad.autograd import grad as gradients
 from tapegrad.grad_mode import enable_grad
 from tapegrad.ops.movement import BARRIER
@@ -43,6 +43,8 @@ def checkpoint(f: Callable) -> Callable:
     ------
     TypeError
         When called: if ``f`` returns something else than tensors.
+    RuntimeError
+        When called: if ``f`` changes an argument in place.
 
     Examples
     --------
@@ -102,7 +104,13 @@ class _Call:
             tape.run()  # apart from what is to be differentiated, whose values are kept
         mark = _record_detach(tensor_from_array(np.zeros(())), False)  # where the function's rows begin
         inputs = [_record_detach(t, False) for t in self.tensors]
+        notes = [t._more() for t in inputs]
         outs, structure = self.again(inputs)
+        if any(n.changes for n in notes):
+            raise RuntimeError(
+                f"checkpoint: {describe(self.f)} changed an argument in place, which its caller would not "
+                "see; let it return the new value, or change a clone()"
+            )
         self.captured = _captured(tape, mark._slot, [t for t in outs if t._rg])
         _forget_history(tape, mark._slot)
         if not tape.recording:
@@ -153,15 +161,29 @@ class _Checkpoint(Function):
                 x = _record_detach(x, True)
                 x._rg = NONLEAF
             inputs.append(x)
+        since = current.tape.seal()
         with enable_grad():
             used = [x for x, active in zip(inputs, wanted) if active]
-            used += [t for t, active in zip(saved[ctx.count :], wanted[ctx.count :]) if active]
+            captured = [t for t, active in zip(saved[ctx.count :], wanted[ctx.count :]) if active]
             outs, _ = ctx.call.again(inputs)
             live = [(o, g) for o, g in zip(outs, cotangents) if o._rg]
-        found: Any = [None] * len(used)
-        if live:
-            found = gradients(
-                [o for o, _ in live], used, [g for _, g in live], create_graph=further, allow_unused=True
-            )
-        waiting = iter(found)
+        apart = not further and all(t.is_leaf for t in captured)  # nothing used depends on another
+        waiting = iter(_cotangents(live, used + captured, further, None if apart else since))
         return (None, None, *[next(waiting) if active else None for active in wanted])
+
+
+def _cotangents(
+    live: Sequence[tuple[Tensor, Tensor]], used: Sequence[Tensor], further: bool, since: int | None
+) -> Sequence[Tensor | None]:
+    """Cotangents of what the function used, each as if it did not depend on the others.
+
+    What is older than slot ``since`` is the affair of the sweep that called for these.
+    """
+    if not live:
+        return [None] * len(used)
+    outs, seeds = [o for o, _ in live], [g for _, g in live]
+    if since is None:
+        return gradients(outs, used, seeds, allow_unused=True)
+    pairs = _record_backward(current.tape, outs, list(seeds), list(used), further, further, since)
+    found = {id(t): g for t, g in pairs}
+    return [found.get(id(t)) for t in used]

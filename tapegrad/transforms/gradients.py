@@ -32,8 +32,8 @@ def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: boo
     -------
     callable
         Takes the arguments of ``f``; returns ``(value, gradient)``, or ``((value, aux), gradient)``.  The
-        gradient is nested like the argument (a tuple of such for a tuple of ``argnums``).  Given arrays and
-        floats it returns arrays and floats; given Tensors it returns Tensors.
+        gradient is nested like the argument (a tuple of such for a tuple of ``argnums``), with its shapes
+        and dtypes.  Given arrays and floats it returns arrays and floats; given Tensors it returns Tensors.
 
     Raises
     ------
@@ -121,7 +121,14 @@ def elementwise_grad(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callabl
     Returns
     -------
     callable
-        Takes the arguments of ``f``; returns an array of the argument's shape.
+        Takes the arguments of ``f``; returns an array of the argument's shape and dtype.
+
+    Raises
+    ------
+    TypeError
+        When called: if ``f`` does not return one array, or an argument is not floating point.
+    ValueError
+        When called: if there is no such argument.
 
     Examples
     --------
@@ -164,7 +171,7 @@ def vjp(f: Callable, *primals: Any, has_aux: bool = False) -> tuple:
         The result.
     vjp_fn : callable
         ``vjp_fn(g)``, with ``g`` nested and shaped like ``out``, is a tuple of cotangents, one per primal.
-        It may be called any number of times.
+        It may be called any number of times.  Cotangents have the shapes and dtypes of the primals.
     aux
         With ``has_aux``.
 
@@ -222,7 +229,7 @@ def jvp(f: Callable, primals: Sequence[Any], tangents: Sequence[Any], *, has_aux
     out
         The result.
     tangent_out
-        Its derivative along ``tangents``, nested and shaped like ``out``.
+        Its derivative along ``tangents``, nested and shaped like ``out``, and of its dtypes.
     aux
         With ``has_aux``.
 
@@ -270,12 +277,17 @@ def hvp(f: Callable, x: Any, v: Any) -> Any:
 
     Returns
     -------
-    Nested and shaped like ``x``.
+    Arrays, floats or Tensors, nested and shaped like ``x``.
 
     Raises
     ------
     TypeError, ValueError
         As `jvp` and `grad`.
+
+    Notes
+    -----
+    ``H v`` is the derivative of the gradient along ``v``: B. A. Pearlmutter, Fast exact multiplication by the
+    Hessian, Neural Computation 6 (1994).
 
     Examples
     --------

@@ -30,12 +30,14 @@ ARGUMENTS = """
     callable
         Takes the arguments of ``f``; returns, for each array of the result, the derivatives by each array
         of the argument (nested as both are), of shape ``out.shape + x.shape``.  With ``has_aux`` that
-        and ``aux``, as a pair.
+        and ``aux``, as a pair.  Given arrays and floats it returns arrays and floats, given Tensors Tensors.
 
     Raises
     ------
     TypeError
-        When called: if the result is not an array, or an argument is not floating point.
+        When called: if the result is not an array, or it or an argument is not floating point.
+    ValueError
+        When called: if there is no such argument.
 """
 
 
