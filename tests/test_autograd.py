@@ -516,3 +516,12 @@ def test_an_error_in_backward_does_not_lose_later_gradients():
         (fresh.sum() + freed).backward()
     fresh.sum().backward()
     same(x.grad, [[4.0, 6.0], [1.0, 2.0]])
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_backward_pass_does_not_free_what_it_ended_at(create_graph):
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    z = tg.exp(x)
+    tg.autograd.grad((z * z).sum(), z, retain_graph=False, create_graph=create_graph)
+    z.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), np.exp([1.0, 2.0]))

@@ -283,6 +283,14 @@ def test_forward_mode_needs_something_to_transpose():
         tg.jvp(Opaque.apply, (X,), (X,))
 
 
+def test_forward_mode_in_batches():
+    """Transposing a derivative makes no leaf that somebody could differentiate by."""
+    x = np.stack([X, X / 2])
+    np.testing.assert_allclose(tg.vmap(tg.jacfwd(Exp.apply))(x), [np.diag(row) for row in np.exp(x)])
+    second = tg.vmap(tg.hessian(lambda x: Exp.apply(2.0 * x).sum()))(x)
+    np.testing.assert_allclose(second, [np.diag(row) for row in 4 * np.exp(2 * x)])
+
+
 def test_transforms():
     np.testing.assert_allclose(tg.grad(lambda x: Exp.apply(x).sum())(X), np.exp(X))
     value, g = tg.value_and_grad(lambda x, y: ScaledProduct.apply(x, 2.0, y)[0].sum(), argnums=(0, 1))(X, Y)

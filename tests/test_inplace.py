@@ -189,3 +189,17 @@ def test_no_grad_change_of_a_result_keeps_history():
     same(y, [30.0, 60.0])
     y.sum().backward()
     same(x.grad, [3.0, 3.0])
+
+
+def test_reclaiming_when_the_changed_tensor_is_gone():
+    """What was computed from the old value lives on; the message no longer knows the line of the change."""
+    x = leaf([1.0, 2.0])
+    y = x * 1.0
+    z = tg.sin(y)
+    y += 1.0
+    del y
+    for _ in range(500):
+        (tg.tensor([1.0]) * 2.0).numpy()
+    same(z, np.sin([1.0, 2.0]))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        z.sum().backward()

@@ -179,6 +179,19 @@ def test_what_the_result_does_not_depend_on_has_derivative_zero():
     assert tg.grad(tg.floor)(1.5) == 0.0
 
 
+def test_containers_without_leaves():
+    assert tg.jacfwd(lambda d: tg.tensor(1.0))({}) == {}
+    assert tg.jacrev(lambda d: (tg.tensor(1.0), 2.0))(()) == ((), ())
+    assert tg.jacobian(lambda x: {})(X) == {}
+
+
+def test_sequences_of_results_are_stacked():
+    def h(x):
+        return (tg.asarray([x[0] * x[1], 2.0, x[1] ** 3]) * X).sum()
+
+    np.testing.assert_allclose(tg.grad(h)(X), [X[0] * X[1], X[0] * X[0] + 3 * X[2] * X[1] ** 2, 0.0])
+
+
 def test_functions_keep_name_and_documentation():
     def model(x):
         """Say what it does."""
