@@ -578,3 +578,43 @@ def test_two_names_of_one_array():
     same(c, f, X)
     a, b = b, a
     same(c, f, X)
+
+
+@pytest.mark.parametrize("n", [10, 1000])
+def test_a_name_bound_to_an_array_that_is_not_contiguous(n):
+    w = np.ones(n)
+    f = tg.compile(lambda x: (w * x).sum())
+    assert f(1.0) == n
+    w = np.ones(2 * n)[::2]
+    for k in range(3):
+        w[:] = k
+        assert f(1.0) == k * n
+
+
+def test_arrays_in_containers_that_numpy_computed_with():
+    data = {"x": np.ones(3), "y": np.ones(3)}
+    f = tg.compile(lambda a: (data["x"] * a).sum() + data["x"].sum())
+    g = tg.compile(lambda a: (data["x"] * a).sum() + (data["x"] * data["y"]).sum())
+    assert f(1.0) == g(1.0) == 6.0
+    data["x"][:] = 2.0
+    assert f(1.0) == g(1.0) == 12.0
+
+
+def test_arrays_in_containers_that_were_operands_only():
+    data = {"x": np.ones(3), "y": np.ones(3)}
+    layers = [(np.ones((3, 3)), np.zeros(3)), (np.ones((3, 3)), np.zeros(3))]
+
+    def loss(a):
+        x, y = data["x"], data["y"]
+        for w, b in layers:
+            a = a @ w + b
+        for k, (w, b) in enumerate(layers):
+            a = a @ w + b
+        return ((x * a - data["y"]) ** 2).sum() + (data["x"] * a).sum() + (a * y).sum()
+
+    f = tg.compile(loss)
+    for k in range(3):
+        data["x"][:], data["y"][:], layers[1][1][:] = k, 2 * k, 3 * k
+        a = np.ones(3)
+        assert f(a) == loss(tg.tensor(a)).item()
+    assert f.stats().recordings == 1

@@ -614,3 +614,32 @@ def test_the_tape_can_be_printed_and_drawn():
     drawing = f.tape.dot()
     assert drawing.startswith("digraph") and drawing.count("->") >= 5 and "peripheries=2" in drawing
     assert drawing.count("{") == drawing.count("}")
+
+
+def test_large_byte_swapped_arguments():
+    f = tg.compile(lambda x: x * 2.0)
+    x = np.arange(1000.0).astype(">f8")
+    for _ in range(4):
+        np.testing.assert_array_equal(f(x), 2.0 * np.arange(1000.0))
+
+
+def test_arrays_of_out_may_not_overlap():
+    f = tg.compile(lambda x: (tg.sin(x), tg.cos(x)))
+    x, a, b = np.ones(900), np.empty(900), np.empty(1000)
+    with pytest.raises(ValueError, match="share memory"):
+        f(x, out=(a, a))
+    with pytest.raises(ValueError, match="share memory"):
+        f(x, out=(b[:900], b[100:]))
+    f(x, out=(a, b[100:]))
+    np.testing.assert_array_equal(a, f(x)[0])
+
+
+def test_out_is_held_to_the_path_that_is_taken():
+    f = tg.compile(lambda x: x * 2.0 if x.sum() > 0 else x.sum())
+    x, a, b = np.ones(3), np.empty(3), np.empty(())
+    for _ in range(3):
+        assert f(x, out=a) is a and a[0] == 2.0
+        assert f(-x, out=b) is b and b == -3.0
+    with pytest.raises(ValueError, match="out has shape"):
+        f(x, out=b)
+    assert f.stats().recordings == 2

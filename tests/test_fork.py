@@ -1,8 +1,11 @@
 """A forked child can go on computing."""
 
 import os
+import signal
+import threading
 import warnings
 
+import numpy as np
 import pytest
 
 import tapegrad as tg
@@ -58,3 +61,28 @@ def test_child_uses_functions_new_to_the_process():
         return abs(x.grad.item() - 1 / (1 - 0.0625)) < 1e-12
 
     assert in_child(child)
+
+
+def test_child_of_a_process_whose_threads_are_replaying():
+    f = tg.compile(lambda x: tg.sin(x).sum())
+    x = np.linspace(0.0, 1.0, 100_000)
+    replay, stop = f.bind(x), threading.Event()
+
+    def work():
+        while not stop.is_set():
+            replay()
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for t in threads:
+        t.start()
+
+    def child():
+        signal.alarm(20)  # a hang would be for ever
+        return bool(replay() > 0) and f(x) > 0
+
+    try:
+        assert all(in_child(child) for _ in range(5))
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()

@@ -301,6 +301,50 @@ def test_transforms():
     )
 
 
+def test_results_require_no_grad_for_functions_with_their_own_derivative():
+    t = tg.tensor(X)
+    for f in (Exp.apply, tg.checkpoint(tg.exp), tg.compile(tg.exp)):
+
+        def loss(x, f=f):
+            return f(x).sum()
+
+        for out in (
+            tg.grad(loss)(t), tg.hessian(loss)(t), tg.jacfwd(f)(t), tg.jacrev(f)(t), *tg.jvp(f, (t,), (t,)),
+            *tg.value_and_grad(loss)(t),
+        ):  # fmt: skip
+            assert not out.requires_grad
+    w = tg.tensor(X, requires_grad=True)
+    gradient = tg.grad(lambda x: (Exp.apply(x) * Exp.apply(w)).sum())(t)
+    gradient.sum().backward()
+    np.testing.assert_allclose(w.grad.numpy(), np.exp(2 * X))
+
+
+class Solved(Function):
+    """A derivative that calls a transform, as implicit differentiation does."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return tg.exp(x) * x
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return tg.vjp(lambda x: tg.exp(x) * x, x)[1](g)[0]
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        tg.grad, tg.hessian, tg.jacfwd, lambda f: tg.jacrev(tg.jacrev(f)), lambda f: tg.jacfwd(tg.jacfwd(f)),
+        lambda f: tg.jacrev(tg.jacfwd(f)), lambda f: tg.compile(tg.hessian(f)),
+    ],
+)  # fmt: skip
+def test_transforms_in_a_derivative(transform):
+    found = transform(lambda x: (Solved.apply(x) ** 2).sum())(X)
+    np.testing.assert_allclose(found, transform(lambda x: ((tg.exp(x) * x) ** 2).sum())(X), rtol=1e-11)
+
+
 def test_compiled():
     def f(x, y):
         a, b = ScaledProduct.apply(Exp.apply(x), 2.0, y)

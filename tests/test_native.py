@@ -242,3 +242,132 @@ def test_bound_over_its_own_argument():
 def test_bound_arguments_must_be_arrays():
     with pytest.raises(TypeError, match="bind"):
         tg.compile(lambda x: x).bind(3.0)
+
+
+def test_bound_from_threads_with_different_shapes():
+    f = tg.compile(lambda x: x * 2.0)
+    wrong = []
+
+    def work(n):
+        for k in range(30):
+            x = np.full(n, float(k))
+            replay = f.bind(x)
+            x[:] = 7.0
+            out = replay()
+            if out.shape != (n,) or not (out == 14.0).all():
+                wrong.append((n, out))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in (3, 50, 600, 5000)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+def test_paths_with_results_of_other_sizes_write_nothing_elsewhere():
+    f = tg.compile(lambda x: x * 2.0 if x.sum() > 0 else tg.concat([x] * 4))
+    x = np.ones(600)
+    f(-x)
+    f(x)
+    replay = f.numba
+
+    @numba.njit
+    def call(x, out):
+        return replay(x, out)
+
+    memory = np.zeros(2400)
+    call(x, memory[:600])
+    assert (memory[:600] == 2.0).all() and (memory[600:] == 0.0).all()
+    with pytest.raises(RuntimeError, match="no recorded path"):
+        call(-x, memory[:600])
+    bound = f.bind(x, out=memory[:600])
+    x[:] = -1.0
+    with pytest.raises(ValueError, match="out has shape"):
+        bound()
+    assert (memory[600:] == 0.0).all()
+    x[:] = 1.0
+    assert (bound() == 2.0).all()
+
+
+def test_thousands_of_arguments():
+    f = tg.compile(lambda xs: sum(xs[1:], xs[0]))
+    xs = [np.full(1, float(k)) for k in range(4200)]
+    replay = f.bind(xs)
+    xs[4150][0] = 0.0
+    assert replay() == sum(range(4200)) - 4150
+
+
+def test_what_is_captured_is_up_to_date_when_the_attribute_is_read():
+    array, tensor, scale = np.ones(3), tg.tensor(np.ones(3)), 1.0
+    f = tg.compile(lambda x: scale * (array * x).sum() + (tensor * x).sum())
+
+    def call(x):
+        replay = f.numba
+        return numba.njit(lambda x: replay(x))(x)
+
+    assert f(1.0) == call(1.0) == 6.0
+    array = np.full(3, 2.0)
+    assert call(1.0) == 9.0
+    tensor[0] = 4.0
+    assert call(1.0) == 12.0
+    array = np.full(6, 3.0)[::2]
+    assert call(1.0) == 15.0
+    array[0] = 0.0
+    assert call(1.0) == 12.0
+    scale = 2.0
+    with pytest.raises(RuntimeError, match="scale has changed"):
+        call(1.0)
+    assert f(1.0) == call(1.0) == 18.0
+
+
+def test_the_attribute_is_of_the_signature_called_last():
+    f = tg.compile(lambda x: x * 2.0)
+    f(np.ones(3))
+    f(x=np.ones(5))
+    f(np.ones(3))
+    replay = f.numba
+    out = np.empty(3)
+    numba.njit(lambda x, out: replay(x, out))(np.ones(3), out)
+    np.testing.assert_array_equal(out, 2.0)
+    f(x=np.ones(5))
+    f(np.ones(3))
+    assert f.numba is replay
+
+
+def test_bound_paths_that_numpy_computed_with_are_compared():
+    w = np.ones(3)
+    f = tg.compile(lambda x: (x * 2.0).sum() if x.sum() > 0 else x.sum() + w.sum())
+    f(-np.ones(3))
+    x = np.ones(3)
+    replay = f.bind(x)
+    assert replay() == 6.0
+    w[:] = 5.0
+    x[:] = -1.0
+    assert replay() == 12.0
+
+
+def test_bound_over_a_captured_array():
+    w = np.arange(1000.0)
+    f = tg.compile(lambda x: tg.cumulative_sum(w * x)[::-1] * 1.0)
+    replay = f.bind(np.array(1.0), out=w)
+    w[:] = np.arange(1000.0)
+    expected = np.cumsum(w)[::-1]
+    np.testing.assert_array_equal(replay(), expected)
+
+
+def test_bound_arrays_that_were_reshaped():
+    x = np.ones(6)
+    replay = tg.compile(lambda x: x * 2.0).bind(x)
+    x.shape = (2, 3)
+    with pytest.raises(ValueError, match="bind them again"):
+        replay()
+
+
+def test_bound_inside_a_recording_is_recorded():
+    x = np.ones(2)
+    replay = tg.compile(lambda x: x * 2.0).bind(x)
+    f = tg.compile(lambda y: (replay() * y).sum())
+    assert f(1.0) == 4.0
+    x[:] = 3.0
+    assert f(1.0) == 12.0

@@ -19,11 +19,12 @@ from tapegrad.engine.tiles import N_DTYPES, TILE, WHICH
 from tapegrad.ops.table import INPUT, ROWS, Kind, rows
 from tapegrad.program import vm
 from tapegrad.program.emit import kernels_of
-from tapegrad.program.program import Program, build
+from tapegrad.program.program import Program
 from tapegrad.program.regions import BUFFER_STEP
 from tapegrad.program.schedule import BATCH_LIMIT
 from tapegrad.spec import DTYPES
 from tapegrad.spec import table as spec_table
+from tapegrad.testing.table import row_function
 from tapegrad.trace import INTEGER, OP, SIG, TRUTH, VALUE, Guard, X, Z
 from tests.tracing import random_program, trace_of, with_gradient
 
@@ -394,10 +395,113 @@ def guarded(trace, rng):
     return replace(trace, guards=guards)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6))
 def test_random_programs_read_what_the_trace_reads(seed):
     f, points = random_program(seed, steps=20)
     trace = trace_of(with_gradient(f), *points[0])
     check(trace)
     check(guarded(trace, np.random.default_rng(seed)))
+
+
+def opcodes(program):
+    """Which instructions there are, walking over the words."""
+    from tapegrad.program.emit import LENGTHS
+
+    words, pc, found = program.words.tolist(), 0, []
+    while words[pc] != vm.END:
+        found.append(words[pc])
+        if words[pc] == vm.BATCH:
+            pc += 4 + (words[pc + 2] + 1) * words[pc + 3]
+        else:
+            pc += int(LENGTHS[words[pc]])
+    return found
+
+
+masked = row_function(ROWS["unless_zero"])
+
+
+def scalars(x):
+    """A long stretch of scalars: batches, fused products, values that die while others are made."""
+    values = [x[k] for k in range(12)]
+    for k in range(60):
+        a, b, c = values[k % 12], values[(5 * k + 1) % 12], values[(7 * k + 3) % 12]
+        made = (tg.sin(a) * b + c, a - b * c, b * a - c, masked(a, b * c), tg.where(a < b, a, c * b))[k % 5]
+        values[(3 * k) % 12] = masked(c, tg.exp(-made * made) / b) if k % 7 == 0 else made
+    return tg.stack(values).sum()
+
+
+def regions(x, y):
+    """Wide regions with many temporaries, broadcast operands and sums."""
+    total = tg.tensor(0.0)
+    for k in range(12):
+        x = tg.sin(x) * y + tg.exp(-x * x) * (0.1 * k) - y.sum(axis=0, keepdims=True) / (x * x + 1.0)
+        total = total + (x * y).sum()
+    return total + tg.cumulative_sum(x.reshape(-1))[-1]
+
+
+def in_place(x):
+    """Rows whose kernels write over their operand, while views and old values are still read."""
+    buffer = tg.zeros(40)
+    for k in range(8):
+        old = buffer[3:20]
+        buffer[k : k + 9] = tg.sin(x[k : k + 9]) * (1.0 + k)
+        buffer[5] = old.sum() + x[k]
+        buffer[0:3] = buffer[24:27]
+        buffer[tg.asarray([1, 7, 30])] = old[:3] * 2.0
+        if k % 3 == 0:
+            buffer = buffer + old[0]
+    return (buffer * buffer).sum() + old.sum()
+
+
+def small_types(x):
+    """Views that begin between words, of values that are written over afterwards."""
+    flags = x > 0.0
+    part = flags[1:]
+    part[3:] = True
+    single = x.astype("float32") * 2.0
+    window = single[1:]
+    window[0] = 7.0
+    whole = x.astype("int64")
+    whole[2:] = whole[:-2] + 1
+    return tg.where(part, x[1:], window.astype("float64")).sum() + (whole * 1.0).sum() + single[1]
+
+
+N = {"near": 60, "far": 700, "several tiles": 9000}
+
+
+@pytest.mark.parametrize("n", N.values(), ids=N)
+@pytest.mark.parametrize("f", [in_place, small_types], ids=lambda f: f.__name__)
+def test_rows_that_write_over_their_operand(f, n):
+    program = check(trace_of(with_gradient(f), np.ones(n)))
+    assert vm.STRUCTURED in opcodes(program)
+    check(trace_of(f, np.ones(n)))
+
+
+def test_stretches_of_scalars():
+    trace = trace_of(with_gradient(scalars), np.ones(12))
+    found = opcodes(check(trace)) + opcodes(check(trace_of(scalars, np.ones(12))))
+    fused = {vm.MULTIPLY_ADD, vm.MULTIPLY_SUBTRACT, vm.SUBTRACT_MULTIPLY, vm.MASKED_MULTIPLY, vm.MASKED_DIVIDE}
+    assert {vm.BATCH, *fused} <= set(found)
+    outcomes = [i for i in range(len(trace)) if trace.spec(i).dtype.kind == "b" and trace.spec(i).size == 1]
+    rng = np.random.default_rng(0)
+    looks = rng.choice(outcomes, 12).tolist()  # in no order
+    found = opcodes(check(replace(trace, guards=[Guard(i, TRUTH, 1) for i in looks])))
+    assert vm.TEST in found
+
+
+@pytest.mark.parametrize("shape", [(6, 7), (30, 40), (90, 100)], ids=str)
+def test_regions_that_use_buffers_again(shape):
+    trace = trace_of(with_gradient(regions), np.ones(shape), np.ones(shape))
+    program = check(trace)
+    assert vm.REGION in opcodes(program)
+    assert program.buffer_bytes // BUFFER_STEP < (trace.code[:, OP] == ROWS["multiply"].op).sum()
+
+
+@pytest.mark.parametrize("n", N.values(), ids=N)
+def test_results_that_are_arguments_views_or_each_other(n):
+    def f(x, y):
+        z = x * y
+        return x, z, z, z[1:], z[3], y.reshape(-1, 1), tg.cumulative_sum(z), z.sum(), tg.ones(5)
+
+    check(trace_of(f, np.ones(n), np.ones(n)))

@@ -22,7 +22,7 @@ from tapegrad.ops.record import as_operand, cast, user_location
 from tapegrad.ops.table import ROWS, ns
 from tapegrad.spec import Spec
 from tapegrad.tape import GRAD, Tape, current
-from tapegrad.tensor import NONLEAF, Tensor, _detached, new_result, tensor_from_array
+from tapegrad.tensor import NONLEAF, Tensor, _detached, _record_detach, new_result, tensor_from_array
 
 __all__ = ["Function", "FunctionCtx", "Node"]
 
@@ -411,9 +411,7 @@ class Node:
 
 def _seed(spec: Spec) -> Tensor:
     """A cotangent to differentiate with respect to; its value does not matter."""
-    zeros = ns.zeros(spec.shape, dtype=spec.dtype)
-    tape = current.tape
     # No leaf: a tensor from outside would be taken for one that somebody can differentiate by.
-    slot = zeros._slot if zeros._tape is tape else tape.bind(zeros)
-    tape.append(ROWS["argument"].op | GRAD, spec.id, slot)
-    return new_result(tape, spec, NONLEAF)
+    t = _record_detach(ns.zeros(spec.shape, dtype=spec.dtype), True)
+    t._rg = NONLEAF
+    return t

@@ -474,13 +474,13 @@ def mark_dependent(frame_array, low, high):
 
 
 @jit
-def carry_flags(code_array, info_array, n, argument_op, flags_array):
+def carry_flags(code_array, info_array, low, high, argument_op, flags_array):
     """Which rows carry the ``GRAD`` flag because of something else than leaves of transforms.
 
     ``flags`` is given with 1 for leaves that count all the same: those of transforms still at work.
     """
     code, info, flags = words(code_array), words(info_array), words(flags_array)
-    for i in range(n):
+    for i in range(low, high):
         op = code[8 * i + OP] & OP_MASK
         if not code[8 * i + OP] & GRAD or op == argument_op:
             continue

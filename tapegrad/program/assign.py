@@ -57,7 +57,7 @@ def _needs_place(code, info, cls, root, group, pinned, needs):
 
 @jit
 def _place(
-    code, info, specs, cls, root, order, unit, last, needs, far, in_place, classes, heads, links,
+    code, info, specs, cls, root, offset, order, unit, last, needs, far, in_place, classes, heads, links,
     next_dying, first_dying, start, place,
 ):  # fmt: skip
     """Hand out places; returns the size of the memory.
@@ -89,7 +89,7 @@ def _place(
                 x = code[i, X]
                 if cls[i] == C_CALL and in_place[code[i, OP]] and x >= 0:
                     r = root[x]
-                    same = classes[r] == classes[i] and place[r] >= 0 and links[r] == -2
+                    same = classes[r] == classes[i] and place[r] >= 0 and links[r] == -2 and offset[x] == 0
                     if same and last[r] == u and cls[r] != C_INPUT:
                         alone = True
                         for j in range(1, info[code[i, OP], ARITY]):
@@ -157,7 +157,7 @@ def place_values(trace: Trace, schedule: Schedule, far: np.ndarray, pinned: list
     links = np.full(n, -3, np.int64)
     in_place = np.array([row.in_place for row in rows])
     top = _place(
-        code, info, specs, s.cls, s.root, order, unit, last, needs, far, in_place, classes, heads, links,
+        code, info, specs, s.cls, s.root, s.offset, order, unit, last, needs, far, in_place, classes, heads, links,
         next_dying, first_dying, start, place,
     )  # fmt: skip
     return place, needs, int(top)

@@ -20,8 +20,7 @@ from tapegrad.spec import table as spec_table
 from tapegrad.trace import OP, SIG, SPEC, TRUTH, VALUE, Trace, X, Z
 
 if TYPE_CHECKING:
-    from tapegrad.program.regions import Region
-from tapegrad.program.schedule import Schedule
+    from tapegrad.program.schedule import Schedule
 
 __all__ = ["Emitter", "kernels_of"]
 
@@ -264,14 +263,12 @@ class Emitter:
 
     def require(self, slots: np.ndarray) -> None:
         """Make sure that the kernels of some rows are there."""
-        code = self.trace.code
         for index in np.unique(self.kernel[slots]).tolist():
             if self.library.kernels.reshape(-1)[index] == 0:
                 op, rest = divmod(index, N_DTYPES * WHICH)
                 some = slots[self.kernel[slots] == index][0]
                 result = dtype_index[self.trace.spec(int(some)).dtype]
                 self.library.address(op, rest // WHICH, 0, result)
-        assert code is self.trace.code
 
     # --- groups -----------------------------------------------------------------------------------
 

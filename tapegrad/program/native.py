@@ -232,7 +232,7 @@ def c_address(handle: Handle) -> tuple[int, str]:
     specs = [*handle.inputs, *handle.outputs]
     if any(s.dtype != np.float64 for s in specs):
         listed = ", ".join(map(repr, specs))
-        raise TypeError(f"a C function needs float64 arguments and results; this one has {listed}")
+        raise TypeError(f"compile: a C function needs float64 arguments and results; this one has {listed}")
     scalar = len(handle.outputs) == 1 and handle.outputs[0].size == 1
     offsets = np.cumsum([0, *(8 * s.size for s in handle.inputs)])
     places = np.cumsum([0, *(8 * s.size for s in handle.outputs)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -98,14 +99,14 @@ class Program:
             place[slot] = offset
         emitter = Emitter(trace, schedule, place, needs, kernel, top)
         self.emitter = emitter
-        self._name_externals(far, slots, place)
+        self._name_externals(far, slots)
         for number, k in self.captured:
             slot = trace.captures[k][0]
             if not far[slot]:
                 words = emitter.pointer(0, places[slot]), emitter.pointer(number + 1, 0)
                 emitter.emit(vm.COPY, *words, emitter.number(trace.spec(slot).nbytes))
         emitter.run()
-        self._emit_outputs(far)
+        self._emit_outputs()
         emitter.emit(vm.END)
         if emitter.top > MEMORY_LIMIT:
             raise TapeError(f"a program that needs {emitter.top >> 20} MiB for its values is too large")
@@ -115,7 +116,7 @@ class Program:
 
     # --- building ---------------------------------------------------------------------------------
 
-    def _name_externals(self, far: np.ndarray, slots: list, place: np.ndarray) -> None:
+    def _name_externals(self, far: np.ndarray, slots: list) -> None:
         """Number what lies outside of the memory: large arguments, captures, constants, results."""
         external = self.emitter.external
         self.far_inputs: list[tuple[int, int]] = []
@@ -139,9 +140,8 @@ class Program:
                 external[slot] = self.n_external
                 self.far_outputs[k] = self.n_external
                 self.n_external += 1
-        del place
 
-    def _emit_outputs(self, far: np.ndarray) -> None:
+    def _emit_outputs(self) -> None:
         """Results that are not computed where they go: copies at the end, or views of the memory."""
         e = self.emitter
         self.near_outputs: list[tuple[int, int]] = []  # (number of the result, memory offset)
@@ -156,7 +156,6 @@ class Program:
             self.far_outputs[k] = self.n_external
             e.emit(vm.COPY, e.pointer(self.n_external + 1, 0), e.of(slot), e.number(spec.nbytes))
             self.n_external += 1
-        del far
 
     def _freeze(self, slots: list, far: np.ndarray, place: np.ndarray) -> None:
         e, trace = self.emitter, self.trace
@@ -260,8 +259,6 @@ class Program:
 
     def looked(self, k: int) -> np.ndarray:
         """The value that guard ``k`` saw when this thread's last replay failed."""
-        import threading
-
         return self._seen.pop(threading.get_ident())
 
 
@@ -332,7 +329,7 @@ class _Instance:
             self.ext[number] = data_address(a)
         status = vm.execute(p.run_program, self.frame_at)
         if status:
-            return self._failed(status, arrays)
+            return self._failed(status)
         if out is None:
             for k, view in self.outputs:
                 results[k] = view.copy()
@@ -419,11 +416,9 @@ class _Instance:
             return np.empty(spec.shape, spec.dtype)
         return out[k]
 
-    def _failed(self, status: int, arrays: Any) -> tuple[int, None]:
+    def _failed(self, status: int) -> tuple[int, None]:
         if status < 0:
             raise ProgramError(int(self.frame[vm.FAILED_ROW]), int(status))
-        import threading
-
         p = self.program
         k = int(status) - 1
         place, offset, root = p.guard_places[k]
@@ -435,5 +430,4 @@ class _Instance:
         else:
             value = self.view(place + offset, spec).copy()
         p._seen[threading.get_ident()] = value
-        del arrays
         return k, None

@@ -4,7 +4,7 @@ Scalars (one float64 or boolean) live in the program's memory, eight bytes each,
 index there; arithmetic on them is inline.  Everything else is named by an entry of the pointer table:
 elementwise regions, tile by tile (``run_tiles``), structured kernels, guards, copies.  Nothing is allocated
 and nothing is looked up by name: addresses were put into tables when the program was built
-(``engine.program``).
+(``program.program``).
 """
 
 from __future__ import annotations

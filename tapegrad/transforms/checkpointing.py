@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from tapegrad.ops.movement import BARRIER
 from tapegrad.ops.record import record
 from tapegrad.tape import GRAD, OP, OP_MASK, Tape, current
 from tapegrad.tensor import NONLEAF, Tensor, _record_detach, tensor_from_array
-from tapegrad.transforms.level import describe, inner_function
+from tapegrad.transforms.level import Level, describe, inner_function
 from tapegrad.tree import Structure, flatten
 
 __all__ = ["checkpoint"]
@@ -81,6 +82,7 @@ class _Call:
         for k in self.places:
             self.leaves[k] = None
         self.captured: list[Tensor] = []
+        self.depth, self.levels = current.tape.depth, list(Level.at_work.levels)
 
     def again(self, tensors: Sequence[Tensor]) -> tuple[list[Tensor], Structure]:
         """Run the function on other tensors."""
@@ -96,6 +98,17 @@ class _Call:
                     "return tensors, nested if you like"
                 )
         return outs, structure
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """Within the transforms that were at work at first: those called inside see the same."""
+        tape, at_work = current.tape, Level.at_work
+        depth, levels = tape.depth, at_work.levels
+        tape.depth, at_work.levels = max(depth, self.depth), self.levels
+        try:
+            yield
+        finally:
+            tape.depth, at_work.levels = depth, levels
 
     def first(self) -> tuple[list[Tensor], Structure]:
         """Run it without the history of its arguments; find out what else it depends on."""
@@ -153,7 +166,7 @@ class _Checkpoint(Function):
         saved = ctx.saved_tensors
         wanted = ctx.needs_input_grad[2:]
         further = is_grad_enabled()
-        known = cotangents[0]
+        known = _record_detach(cotangents[0], False)
         inputs = []
         for t, active in zip(saved[: ctx.count], wanted):
             x = record(BARRIER, (t, known))  # part of the history only if there is a further derivative
@@ -165,7 +178,8 @@ class _Checkpoint(Function):
         with enable_grad():
             used = [x for x, active in zip(inputs, wanted) if active]
             captured = [t for t, active in zip(saved[ctx.count :], wanted[ctx.count :]) if active]
-            outs, _ = ctx.call.again(inputs)
+            with ctx.call.inside():
+                outs, _ = ctx.call.again(inputs)
             live = [(o, g) for o, g in zip(outs, cotangents) if o._rg]
         apart = not further and all(t.is_leaf for t in captured)  # nothing used depends on another
         waiting = iter(_cotangents(live, used + captured, further, None if apart else since))

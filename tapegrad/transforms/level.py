@@ -348,13 +348,16 @@ class Level:
         tape = self.tape
         n = tape.seal()
         flags = np.zeros(n, np.int64)
-        for s in tape.functions:
-            flags[s] = 1
         for level in Level.at_work.levels:
             if level.tape is tape:
                 flags[level.origins()] = 1
         library.refresh()
-        carry_flags(tape.code, library.info, n, ROWS["argument"].op, flags)
+        low, op = 0, ROWS["argument"].op
+        for slot, node in sorted(tape.functions.items()):
+            carry_flags(tape.code, library.info, low, slot, op, flags)
+            flags[slot] |= any(s >= 0 and flags[s] for s in node.in_slots)
+            low = slot
+        carry_flags(tape.code, library.info, low, n, op, flags)
         return flags
 
     def hand_out_tree(self, value: Any) -> Any:
