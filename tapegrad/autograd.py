@@ -44,6 +44,8 @@ __all__ = [
     "set_grad_enabled",
 ]
 
+GATHERED = 1024  # rows beyond those at which reclaiming is due
+
 _accumulating = threading.Lock()
 
 
@@ -369,9 +371,21 @@ def _record_backward(
                 sweep.free()
     finally:
         tape.locked -= 1
-    if tape.evaluated == len(tape.tensors) and not tape.recording:
-        _engine().maybe_reclaim(tape)
+    _settle(tape)
     return out
+
+
+def _settle(tape: Tape) -> None:
+    """Compute and reclaim after a sweep, if much has gathered.
+
+    Where most rows are sweeps', the tape's limit is always reached while slots must stay where they are.
+    """
+    if tape.locked or tape.recording:
+        return
+    if tape.evaluated < len(tape.tensors) >= tape.reclaim_at + GATHERED:
+        tape.run()
+    if tape.evaluated == len(tape.tensors):
+        _engine().maybe_reclaim(tape)
 
 
 def _must_record(tape: Tape, roots: list[Tensor]) -> bool:

@@ -608,7 +608,7 @@ def test_arrays_in_containers_that_were_operands_only():
         x, y = data["x"], data["y"]
         for w, b in layers:
             a = a @ w + b
-        for k, (w, b) in enumerate(layers):
+        for _, (w, b) in enumerate(layers):
             a = a @ w + b
         return ((x * a - data["y"]) ** 2).sum() + (data["x"] * a).sum() + (a * y).sum()
 

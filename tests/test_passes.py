@@ -104,6 +104,17 @@ def test_moved_signs_keep_signed_zeros():
         np.testing.assert_array_equal(np.signbit(result), np.signbit(f(a, b)))
 
 
+def test_sums_and_products_of_negated_arrays_keep_the_sign_of_zero():
+    a = np.array([1.0, -1.0])
+    for f in (
+        lambda x: 1.0 / (-x).sum(),
+        lambda x: 1.0 / ((-x) @ np.ones(2)),
+        lambda x: 1.0 / (-x).sum(axis=0),
+    ):
+        with np.errstate(divide="ignore"):
+            assert build(trace_of(f, a)).run([a])[1][0] == f(a) == np.inf
+
+
 def test_negations_vanish_into_sums():
     trace = optimise(trace_of(lambda x, y: x + (-y) * 3.0, np.ones(3), np.ones(3)))
     assert "negative" not in names(trace) and "subtract" in names(trace)

@@ -124,7 +124,11 @@ def meaning(trace, names):
         operands = line[X : X + row.arity]
         if row is INPUT:
             known = i in trace.constants
-            value = _literal(trace.constants[i].tobytes()) if known else names.fresh(spec.nbytes, "in", argument[i])
+            value = (
+                _literal(trace.constants[i].tobytes())
+                if known
+                else names.fresh(spec.nbytes, "in", argument[i])
+            )
         elif row.kind is Kind.ELEMENTWISE:
             dtype = DTYPES[int(kernel[i]) // WHICH % N_DTYPES]
             values = [out[o] if o >= 0 else _literal(_number(trace.consts[-o - 1], dtype)) for o in operands]
@@ -181,14 +185,14 @@ class Machine:
     def get(self, where, nbytes):
         base, offset = self.spaces[where[0]]
         at = slice(where[1], where[1] + nbytes)
-        assert 0 <= where[1] and where[1] + nbytes <= len(base), "read outside of the memory"
+        assert where[1] >= 0 and where[1] + nbytes <= len(base), "read outside of the memory"
         assert not (base[at] == UNSET).any(), "read before it was written"
         return base[at].copy(), offset[at].copy()
 
     def put(self, where, value):
         base, offset = self.spaces[where[0]]
         at = slice(where[1], where[1] + len(value[0]))
-        assert 0 <= at.start and at.stop <= len(base), "written outside of the memory"
+        assert at.start >= 0 and at.stop <= len(base), "written outside of the memory"
         if where[0] == 0:
             assert not self.fixed[at].any(), "written over what is fixed"
         else:
@@ -365,7 +369,9 @@ class Machine:
                 store(out, outside(self.pointer(x), small.nbytes), small.shape, a)
             elif fn == vm.SUM:
                 value, _ = load(x, DTYPES[a].itemsize)
-                sums.append((self.pointer(z), self.names.fresh(DTYPES[a].itemsize, "sum", self.names.id(value))))
+                sums.append(
+                    (self.pointer(z), self.names.fresh(DTYPES[a].itemsize, "sum", self.names.id(value)))
+                )
             else:
                 index = self.names.by_address[fn]
                 row, dtype = rows[index // (N_DTYPES * WHICH)], DTYPES[index // WHICH % N_DTYPES]
@@ -481,7 +487,13 @@ def test_rows_that_write_over_their_operand(f, n):
 def test_stretches_of_scalars():
     trace = trace_of(with_gradient(scalars), np.ones(12))
     found = opcodes(check(trace)) + opcodes(check(trace_of(scalars, np.ones(12))))
-    fused = {vm.MULTIPLY_ADD, vm.MULTIPLY_SUBTRACT, vm.SUBTRACT_MULTIPLY, vm.MASKED_MULTIPLY, vm.MASKED_DIVIDE}
+    fused = {
+        vm.MULTIPLY_ADD,
+        vm.MULTIPLY_SUBTRACT,
+        vm.SUBTRACT_MULTIPLY,
+        vm.MASKED_MULTIPLY,
+        vm.MASKED_DIVIDE,
+    }
     assert {vm.BATCH, *fused} <= set(found)
     outcomes = [i for i in range(len(trace)) if trace.spec(i).dtype.kind == "b" and trace.spec(i).size == 1]
     rng = np.random.default_rng(0)

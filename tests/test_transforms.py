@@ -452,6 +452,20 @@ def test_nothing_grows():
     assert len(current.tape.signatures) < 2_000
 
 
+def test_nothing_grows_where_nobody_looks():
+    """Sweeps' own rows must not only be reclaimed by chance."""
+    x = tg.tensor(X)
+    kept = tg.grad(f)(x)
+    for _ in range(400):
+        tg.hessian(f)(x)
+    assert len(current.tape.tensors) < 4000
+    w = tg.tensor(X, requires_grad=True)
+    for _ in range(400):
+        tg.autograd.grad(f(w), w, create_graph=True)
+    assert len(current.tape.tensors) < 4000
+    np.testing.assert_allclose(kept.numpy(), df(X), rtol=1e-14)
+
+
 def test_two_threads():
     results = {}
 

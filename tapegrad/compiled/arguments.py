@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import itertools
 import os
 import types
 import weakref
@@ -69,7 +70,7 @@ def check_apart(targets: Collection[np.ndarray]) -> None:
     if len(targets) < 2:
         return
     spans = sorted((a.ctypes.data, a.nbytes) for a in targets if a.nbytes)
-    for (at, nbytes), (following, _) in zip(spans, spans[1:]):
+    for (at, nbytes), (following, _) in itertools.pairwise(spans):
         if at + nbytes > following:
             raise ValueError("compile: the arrays of out share memory; each result needs memory of its own")
 

@@ -51,7 +51,12 @@ class Bound:
         self._run = None
         environment, entry = self._compiled._entry(self._args)
         first = entry.recent if entry is not None else None
-        if entry is None or first is None or first.structure != self._structure or min(first.results, default=-1) < 0:
+        if (
+            entry is None
+            or first is None
+            or first.structure != self._structure
+            or min(first.results, default=-1) < 0
+        ):
             return
         targets = [self._targets[first.results.index(k)] for k in range(len(first.trace.outputs))]
         paths = [p for p in entry.paths if p.matches(first) and self._usable(p, targets)]
@@ -80,8 +85,9 @@ class Bound:
                 f"{self._shapes}; bind them again"
             )
         run = self._run
-        if run is not None and self._environment.unchanged() and all(p.still() for p in self._captured):
-            if run() == 0:
+        if run is not None:
+            same = self._environment.unchanged() and all(p.still() for p in self._captured)
+            if same and run() == 0:
                 return self._out
         self._compiled(*self._args, out=self._out)
         self._prepare()

@@ -33,8 +33,10 @@ MOVES = (
     "BUILD_TUPLE",
     "UNPACK_SEQUENCE",
 )  # what binding a name takes
-PICKS = ("BINARY_SUBSCR", "GET_ITER", "FOR_ITER", "END_FOR", "POP_ITER", "JUMP_", "KW_NAMES", "NOT_TAKEN")
-CALLS = ("CALL", "POP_TOP")
+PICKS = (
+    "BINARY_SUBSCR", "END_FOR", "FOR_ITER", "GET_ITER", "JUMP_", "KW_NAMES", "NOT_TAKEN", "POP_ITER",
+    "POP_TOP",
+)  # fmt: skip
 ITERATORS = frozenset(("enumerate", "items", "reversed", "values", "zip"))
 Span = tuple[int, int, int, int]  # first line, first column, last line, last column
 
@@ -78,7 +80,11 @@ def names_of(code: types.CodeType) -> Names:
     busy = {line for i, line in zip(steps, lines) if not i.opname.startswith(MOVES)}
     loops = {line for i, line in zip(steps, lines) if i.opname == "GET_ITER"}
     loops &= {line for i, line in zip(steps, lines) if i.argval in ITERATORS}
-    picky = {line for i, line in zip(steps, lines) if not (_picks(i) or (line in loops and _calls(i)))}
+    picky = {
+        line
+        for i, line in zip(steps, lines)
+        if not (_picks(i) or (line in loops and i.opname.startswith("CALL")))
+    }
     scope: dict[str, None] = {}
     attributes: dict[str, None] = {}
     out = []
@@ -102,10 +108,6 @@ def names_of(code: types.CodeType) -> Names:
 def _picks(step: dis.Instruction) -> bool:
     subscript = step.opname == "BINARY_OP" and step.argrepr == "[]"
     return subscript or step.opname.startswith((*MOVES, *PICKS))
-
-
-def _calls(step: dis.Instruction) -> bool:
-    return step.opname.startswith(CALLS)
 
 
 def _contains(outer: Span, inner: Span) -> bool:
@@ -195,15 +197,21 @@ class ExecutedLines:
                     lines[code].add(number)
                 return None
 
+            def start(code: types.CodeType, offset: int) -> Any:
+                # Python 3.13 has no event for a line that a function begins with.
+                return line(code, code.co_firstlineno)
+
             for tool in (3, 4):
                 try:
                     monitoring.use_tool_id(tool, "tapegrad")
                 except ValueError:
                     continue
                 self._tool, self.lines = tool, lines
-                monitoring.register_callback(tool, monitoring.events.LINE, line)
+                events = monitoring.events
+                monitoring.register_callback(tool, events.LINE, line)
+                monitoring.register_callback(tool, events.PY_START, start)
                 for code in self.codes:
-                    monitoring.set_local_events(tool, code, monitoring.events.LINE)
+                    monitoring.set_local_events(tool, code, events.LINE | events.PY_START)
                 return
 
     def _call(self, frame: types.FrameType, event: str, arg: Any) -> Any:

@@ -282,7 +282,8 @@ class Compiled:
         all C-contiguous, of the recorded dtypes and sizes.  If the first result is a float64 number, it is
         returned instead.  Threads may call it at the same time, and it allocates nothing.  Captured
         C-contiguous arrays are read where they lie; captured tensors and other arrays are what they were
-        when the attribute was read.  The memory is kept for the life of the process.
+        when the attribute was read.  What results are written to must not overlap arguments or captured
+        arrays.  The memory is kept for the life of the process.
 
         Raises
         ------

@@ -157,8 +157,8 @@ def place_values(trace: Trace, schedule: Schedule, far: np.ndarray, pinned: list
     links = np.full(n, -3, np.int64)
     in_place = np.array([row.in_place for row in rows])
     top = _place(
-        code, info, specs, s.cls, s.root, s.offset, order, unit, last, needs, far, in_place, classes, heads, links,
-        next_dying, first_dying, start, place,
+        code, info, specs, s.cls, s.root, s.offset, order, unit, last, needs, far, in_place, classes, heads,
+        links, next_dying, first_dying, start, place,
     )  # fmt: skip
     return place, needs, int(top)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd import _engine, _must_record, _sweeps
+from tapegrad.autograd import _engine, _must_record, _settle, _sweeps
 from tapegrad.ops.record import as_operand, cast, record_elementwise, user_location
 from tapegrad.ops.table import ROWS, ns
 from tapegrad.spec import FLOAT64
@@ -338,6 +338,7 @@ class Level:
             if t._rg and t._tape is self.tape and t._slot < len(flags) and not flags[t._slot]:
                 t = _record_detach(t, False)
             out.append(t)
+        _settle(self.tape)
         return out
 
     def _carried(self) -> np.ndarray:

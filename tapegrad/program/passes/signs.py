@@ -1,7 +1,8 @@
 """Signs: negations move outward and disappear into additions and subtractions.
 
 ``(-a) * b`` is ``-(a * b)`` to the last bit, and ``c + (-a)`` is ``c - a``; derivative rules are full of
-both.  A negation that cannot be moved on, or where the sign of a zero would change, stays.
+both.  A negation that cannot be moved on, or where the sign of a zero would change, stays: before a sum or
+a matrix product, too, as terms that cancel give +0.0.
 """
 
 from __future__ import annotations
