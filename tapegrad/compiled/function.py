@@ -14,9 +14,8 @@ import os
 import threading
 import warnings
 import weakref
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,9 +30,11 @@ from tapegrad.compiled.arguments import (
     reference,
 )
 from tapegrad.compiled.captures import Environment, typed
+from tapegrad.compiled.machine import MachineCode
 from tapegrad.compiled.paths import Entry, Path
 from tapegrad.compiled.record_path import Unrecordable, record_path, warn_of_exact_values
 from tapegrad.compiled.recording import GuardWarning
+from tapegrad.compiled.state import CompileStats, Fast, Method, Window
 from tapegrad.spec import intern_spec
 from tapegrad.tape import current
 from tapegrad.tensor import Tensor, tensor_from_array
@@ -45,92 +46,14 @@ __all__ = ["CompileStats", "Compiled", "compile"]
 MAX_SIGNATURES = 128
 MAX_ENVIRONMENTS = 8
 MAX_INSTANCES = 256
-MAX_HANDLES = 8
 BEHAVED = 257  # flags.num: C-contiguous and aligned
 ndarray = np.ndarray
-
-
-@dataclass
-class CompileStats:
-    """What a compiled function has done so far.
-
-    Attributes
-    ----------
-    signatures, traces : int
-        How many are kept now.
-    recordings, replays : int
-        How often the function was recorded; how often an earlier recording answered a call.
-    guard_failures : int
-        How often a replay saw another value than its recording.
-    fallbacks : int
-        Calls that were answered by calling the function itself.
-    evicted : int
-        Paths that were given up for newer ones.
-    tier : str
-        What runs the paths.
-    """
-
-    signatures: int = 0
-    traces: int = 0
-    recordings: int = 0
-    replays: int = 0
-    guard_failures: int = 0
-    fallbacks: int = 0
-    evicted: int = 0
-    tier: str = "interpret"
-
-
-class _Window:
-    """How recording has gone lately, for one signature."""
-
-    __slots__ = ("began", "reasons", "recordings")
-
-    def __init__(self, began: int) -> None:
-        self.began = began  # how many replays there had been
-        self.recordings = 0
-        self.reasons: Counter[str] = Counter()
-
-
-class _Fast:
-    """What a call must look like to be answered without taking its arguments apart."""
-
-    __slots__ = ("buffers", "count", "entry", "environment", "grad_enabled", "out", "wanted")
-
-    def __init__(self, wanted: list[Any], entry: Entry, environment: Environment, grad_enabled: bool) -> None:
-        self.wanted, self.entry, self.environment = wanted, entry, environment
-        self.count, self.grad_enabled = len(wanted), grad_enabled
-        self.out: Any = None  # what the last call wrote to, and the arrays in it
-        self.buffers: list[np.ndarray] = []
-
-
-class Method:
-    """A compiled method bound to its object, which it keeps alive; all else is the compiled function's."""
-
-    __slots__ = ("__weakref__", "_compiled", "_instance")
-
-    def __init__(self, compiled: Compiled, instance: Any) -> None:
-        self._compiled, self._instance = compiled, instance
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return self._compiled(*args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._compiled, name)
-
-    def __reduce__(self) -> Any:
-        return self._compiled.__reduce__()
-
-    def __deepcopy__(self, memo: dict) -> Any:
-        return self._compiled.__deepcopy__(memo)
-
-    def __repr__(self) -> str:
-        return repr(self._compiled)
 
 
 _alive: weakref.WeakSet[Compiled] = weakref.WeakSet()
 
 
-class Compiled:
+class Compiled(MachineCode):
     """A function that is recorded once per signature and replayed afterwards; made by `compile`."""
 
     def __init__(
@@ -199,9 +122,9 @@ class Compiled:
     def clear(self) -> None:
         """Forget all recordings and statistics."""
         with self._lock:
-            self._fast: _Fast | None = None
+            self._fast: Fast | None = None
             self._environments: list[tuple[Environment, OrderedDict[Any, Entry]]] = []
-            self._windows: OrderedDict[Any, _Window] = OrderedDict()
+            self._windows: OrderedDict[Any, Window] = OrderedDict()
             self._stormy: set[Any] = set()
             self._last: Path | None = None
             self._native: OrderedDict[frozenset[Path], Any] = OrderedDict()  # handles for machine code
@@ -271,170 +194,6 @@ class Compiled:
         from tapegrad.saved.saving import save
 
         save(self, path)
-
-    # --- from machine code ------------------------------------------------------------------------
-
-    @property
-    def numba(self) -> Callable:
-        """A function for ``@njit`` code that replays what is recorded for the signature used last.
-
-        It takes one argument per array or number of the signature, then one array per result to write to;
-        all C-contiguous, of the recorded dtypes and sizes.  If the first result is a float64 number, it is
-        returned instead.  Threads may call it at the same time, and it allocates nothing.  Captured
-        C-contiguous arrays are read where they lie; captured tensors and other arrays are what they were
-        when the attribute was read.  What results are written to must not overlap arguments or captured
-        arrays.  The memory is kept for the life of the process.
-
-        Raises
-        ------
-        RuntimeError
-            If nothing is recorded, or what the function captures has changed since.  In ``@njit`` code, if
-            the values lead to a path that was not recorded when the attribute was read.
-        ValueError
-            In ``@njit`` code, if an array has another size than the recorded one.
-
-        Examples
-        --------
-        >>> import numba, numpy as np
-        >>> import tapegrad as tg
-        >>> f = tg.compile(tg.value_and_grad(lambda x: (x * x).sum()))
-        >>> value, gradient = f(np.array([1.0, 2.0]))
-        >>> replay = f.numba
-        >>> @numba.njit
-        ... def descend(x, steps):
-        ...     g = np.empty_like(x)
-        ...     for _ in range(steps):
-        ...         value = replay(x, g)
-        ...         x = x - 0.25 * g
-        ...     return value, x
-        >>> descend(np.array([1.0, 2.0]), 3)
-        (0.3125, array([0.125, 0.25 ]))
-        """
-        from tapegrad.program.native import njit_function
-
-        return self._made("njit", njit_function)
-
-    @property
-    def address(self) -> int:
-        """The address of a C function that replays the signature used last; float64 throughout.
-
-        Arguments and results lie packed, one after the other, as `c_signature` tells.  What is said of
-        `numba` about captured arrays and memory holds here, too.
-
-        Raises
-        ------
-        RuntimeError
-            If nothing is recorded, or what the function captures has changed since.
-        TypeError
-            If an argument or result is not float64.
-
-        Examples
-        --------
-        >>> import ctypes
-        >>> import tapegrad as tg
-        >>> f = tg.compile(lambda x: x * x)
-        >>> f(2.0), f.c_signature
-        (4.0, 'double f(int n, double *x)')
-        >>> kind = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int, ctypes.POINTER(ctypes.c_double))
-        >>> kind(f.address)(1, (ctypes.c_double * 1)(3.0))
-        9.0
-        """
-        from tapegrad.program.native import c_address
-
-        return self._made("c", c_address)[0]
-
-    @property
-    def c_signature(self) -> str:
-        """What `address` points to.
-
-        ``double f(int n, double *x)`` if the only result is one number (NaN if no recorded path fits), else
-        ``int64_t f(const double *x, double *out)``: 0 for success, ``k + 1`` if guard ``k`` failed,
-        negative if an index was out of bounds.
-        """
-        from tapegrad.program.native import c_address
-
-        return self._made("c", c_address)[1]
-
-    def _made(self, what: str, make: Callable[[Any], Any]) -> Any:
-        """What was made of the present handle, once."""
-        with self._lock:
-            path = self._last
-            found = next(
-                ((w, e) for w, entries in self._environments for e in entries.values() if path in e.paths),
-                None,
-            )
-            if path is None or found is None:
-                raise RuntimeError(
-                    f"compile: nothing is recorded of {self._name}; call it once with typical arguments"
-                )
-            environment, entry = found
-            changed = None if environment.unchanged() else environment.difference()
-            if changed is None and not path.ready():
-                changed = "a captured array"
-            if changed is not None:
-                raise RuntimeError(
-                    f"compile: {changed} has changed since {self._name} was called; call it once again"
-                )
-            handle = self._handle([p for p in entry.paths if p is path or (p.matches(path) and p.ready())])
-            if what not in handle.made:
-                handle.made[what] = make(handle)
-            return handle.made[what]
-
-    def _handle(self, paths: list[Path]) -> Any:
-        """Some paths of one signature, with results of the same shapes and dtypes, for machine code."""
-        from tapegrad.program.native import Handle
-
-        key = frozenset(paths)
-        with self._lock:
-            handle = self._native.pop(key, None)
-            if handle is None or not handle.still():
-                handle = Handle([p.program for p in sorted(paths, key=lambda p: -p.used)])
-            self._native[key] = handle
-            while len(self._native) > MAX_HANDLES:
-                self._native.popitem(last=False)
-            return handle
-
-    def _entry(self, args: tuple) -> tuple[Environment, Entry | None]:
-        """What is recorded for the signature of a call."""
-        leaves, structure = self._take_apart(args, {})
-        key = (structure, tuple(self._arrays(leaves)[1]), current.tape.grad_enabled)
-        environment, entries = self._environment(key)
-        return environment, entries.get(key)
-
-    def bind(self, *args: Any, out: Any = None) -> Callable[[], Any]:
-        """A function without arguments that replays on the same arrays again and again.
-
-        Parameters
-        ----------
-        *args : ndarray
-            What the function is called with; their elements are read at each call.
-        out : ndarray or container of these, optional
-            Where results go, at each call.  Default: fresh arrays, used by all calls.
-
-        Returns
-        -------
-        callable
-            Returns ``out``.  Calling it costs a fraction of calling the compiled function.
-
-        Raises
-        ------
-        TypeError
-            If an argument is no array, or not C-contiguous.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import tapegrad as tg
-        >>> f = tg.compile(lambda x: 2.0 * x)
-        >>> x = np.ones(2)
-        >>> double = f.bind(x)
-        >>> x[0] = 5.0
-        >>> double()
-        array([10.,  2.])
-        """
-        from tapegrad.compiled.bound import Bound
-
-        return Bound(self, args, out)
 
     def __reduce__(self) -> Any:
         from tapegrad.saved.pickling import reduce
@@ -602,6 +361,13 @@ class Compiled:
         args, kwargs = structure.unflatten(made)
         return self.__tapegrad_compiled__(*args, **kwargs)
 
+    def _entry(self, args: tuple) -> tuple[Environment, Entry | None]:
+        """What is recorded for the signature of a call."""
+        leaves, structure = self._take_apart(args, {})
+        key = (structure, tuple(self._arrays(leaves)[1]), current.tape.grad_enabled)
+        environment, entries = self._environment(key)
+        return environment, entries.get(key)
+
     # --- replaying --------------------------------------------------------------------------------
 
     def _replay(
@@ -702,10 +468,10 @@ class Compiled:
             self._evicted += sum(len(e.paths) for e in entries.values())
         return self._environments[0]
 
-    def _window(self, key: Any) -> _Window:
+    def _window(self, key: Any) -> Window:
         window = self._windows.get(key)
         if window is None:
-            window = self._windows[key] = _Window(self._replays)
+            window = self._windows[key] = Window(self._replays)
             if len(self._windows) > 4 * MAX_SIGNATURES:
                 self._windows.popitem(last=False)
         return window
@@ -727,7 +493,7 @@ class Compiled:
         environment, entries = self._environments[0]
         entry = entries.get(key)
         if entry is not None:
-            fast = _Fast(wanted, entry, environment, key[2])
+            fast = Fast(wanted, entry, environment, key[2])
             if out.__class__ is ndarray or (
                 out.__class__ is tuple and all(a.__class__ is ndarray for a in out)
             ):
@@ -757,7 +523,7 @@ class Compiled:
                 if self._replays - window.began < 4 * window.recordings:
                     self._storm(key, window)
                     raise Unrecordable
-                self._windows[key] = window = _Window(self._replays)
+                self._windows[key] = window = Window(self._replays)
             if environment.used:  # names that did not exist before may do so now
                 now = Environment(self.__tapegrad_compiled__)
                 if not now.same(environment):
@@ -787,7 +553,7 @@ class Compiled:
             raise Unrecordable
         return results
 
-    def _storm(self, key: Any, window: _Window) -> None:
+    def _storm(self, key: Any, window: Window) -> None:
         self._stormy.add(key)
         for _, entries in self._environments:
             dropped = entries.pop(key, None)
