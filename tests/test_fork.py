@@ -1,5 +1,6 @@
 """A forked child can go on computing."""
 
+import gc
 import os
 import signal
 import threading
@@ -25,6 +26,7 @@ def in_child(function):
         warnings.simplefilter("ignore", DeprecationWarning)  # other tests' threads
         pid = os.fork()
     if pid == 0:
+        gc.disable()  # what other tests left behind is not to be finalised here
         code = 1
         try:
             code = 0 if function() else 2
