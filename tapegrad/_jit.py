@@ -364,6 +364,14 @@ def bits_to_f64(typingctx, bits):
 
 # --- kernels --------------------------------------------------------------------------------------
 
+if hasattr(os, "register_at_fork"):
+    # A child forked while another thread compiles would wait for that thread, which it does not have.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
+
 _libraries: dict[str, Any] = {}  # machine code stays mapped for as long as the process lives
 _jitted: dict[Any, Any] = {}
 _BITS = {

@@ -65,10 +65,6 @@ def test_child_uses_functions_new_to_the_process():
     assert in_child(child)
 
 
-@pytest.mark.skipif(
-    "PYTEST_XDIST_WORKER" in os.environ,
-    reason="failed twice beside a parallel runner's threads, cause unknown",
-)
 def test_child_of_a_process_whose_threads_are_replaying():
     f = tg.compile(lambda x: tg.sin(x).sum())
     x = np.linspace(0.0, 1.0, 100_000)
