@@ -159,13 +159,24 @@ class Trace:
 
     # --- looking at it ----------------------------------------------------------------------------
 
+    def _names(self) -> list[str]:
+        """What each row is called: the primitive's name, and for inputs where they come from."""
+        names = [self.row(i).name for i in range(len(self.code))]
+        for i in self.constants:
+            names[i] = "constant"
+        for i, _ in self.captures:
+            names[i] = "capture"
+        for k, i in enumerate(self.inputs):
+            if i >= 0:
+                names[i] = f"argument {k}"
+        return names
+
     def format(self) -> str:
         """SSA text: one line per instruction, guards among them, source lines beside them."""
         guards: dict[int, list[Guard]] = {}
         for guard in self.guards:
             guards.setdefault(guard.slot, []).append(guard)
-        argument = {slot: k for k, slot in enumerate(self.inputs)}
-        captured = {slot for slot, _ in self.captures}
+        names = self._names()
         lines = []
         for i in range(len(self.code)):
             row = self.row(i)
@@ -178,13 +189,8 @@ class Trace:
                 operands += [f"{k}={v}" for k, v in static.items()]
                 if row.kind is Kind.MOVEMENT and self.code[i, Z]:
                     operands.append(f"offset={int(self.code[i, Z])}")
-            name = row.name
-            if row is INPUT:
-                name = (
-                    f"argument {argument[i]}" if i in argument else "capture" if i in captured else "constant"
-                )
             place = self.places[i] if i < len(self.places) else None
-            text = f"%{i}:{self.spec(i)!r} = {name} {', '.join(operands)}".rstrip()
+            text = f"%{i}:{self.spec(i)!r} = {names[i]} {', '.join(operands)}".rstrip()
             lines.append(f"{text:<64}# {where(place)}")
             for guard in guards.get(i, ()):
                 seen = "the recorded value" if guard.kind == VALUE else int(guard.expected)
@@ -201,19 +207,13 @@ class Trace:
 
         Inputs are boxes, guarded slots have a double border, results an arrow that leads out.
         """
-        argument = {slot: k for k, slot in enumerate(self.inputs)}
-        captured = {slot for slot, _ in self.captures}
+        names = self._names()
         guarded = {g.slot for g in self.guards}
         lines = ["digraph tape {", "  rankdir=TB; node [shape=ellipse, fontname=monospace];"]
         for i in range(len(self.code)):
             row = self.row(i)
-            name = row.name
-            if row is INPUT:
-                name = (
-                    f"argument {argument[i]}" if i in argument else "capture" if i in captured else "constant"
-                )
             look = (", shape=box" if row is INPUT else "") + (", peripheries=2" if i in guarded else "")
-            lines.append(f'  s{i} [label="%{i} {name}\\n{self.spec(i)!r}"{look}];')
+            lines.append(f'  s{i} [label="%{i} {names[i]}\\n{self.spec(i)!r}"{look}];')
             for k in range(row.arity):
                 o = int(self.code[i, X + k])
                 if o >= 0:

@@ -8,7 +8,16 @@ from tapegrad._jit import array, copy_bytes, fill_bytes, jit
 from tapegrad.engine.layout import ITEMSIZE, NDIM, SHAPE, SIZE
 from tapegrad.spec import MAX_DIMS
 
-__all__ = ["accumulate", "add", "fill_constant", "load_broadcast", "reduce_into", "splat", "sum_of"]
+__all__ = [
+    "accumulate",
+    "add",
+    "add_to_total",
+    "fill_constant",
+    "load_broadcast",
+    "reduce_into",
+    "splat",
+    "sum_of",
+]
 
 BLOCK = 1024  # elements un-broadcast at a time
 
@@ -170,6 +179,17 @@ def sum_of(address, n, dtype):
             total += _sum64(array(address, n, np.float32), start, block)
         start += block
     return total
+
+
+@jit
+def add_to_total(totals, s, value):
+    """Add to total ``s``, kept as a sum and its rounding error: as accurate over tiles as a pairwise sum."""
+    old = totals[2 * s]
+    new = old + value
+    carry = new - old
+    if np.isfinite(new):
+        totals[2 * s + 1] += (old - (new - carry)) + (value - carry)
+    totals[2 * s] = new
 
 
 @jit

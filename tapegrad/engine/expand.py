@@ -282,6 +282,24 @@ def raw_of(source, i, arity):
 
 
 @jit
+def pick_operand(frame, i, op, mode, k):
+    """Note in ``PICKED`` which template operand ``k`` of instruction ``i`` needs, if any (a status)."""
+    state, picked = at(frame[E_STATE]), at(frame[E_STATE] + 8 * PICKED)
+    t = pick(frame, i, op, 8 * mode + k, False)
+    if t == -2:
+        state[OPERAND] = k
+        return MISSING
+    if t >= 0:
+        if not prepare(frame, t):
+            return UNREADY
+        status = refusal(frame, i, t)
+        if status != DONE:
+            return status
+        picked[k] = t
+    return DONE
+
+
+@jit
 def sweep_reverse(frame_array):
     """Cotangents, from the youngest instruction down."""
     frame = words(frame_array)
@@ -309,17 +327,9 @@ def sweep_reverse(frame_array):
             picked[k] = -1
             if o < 0 or not source[8 * o + OP] & GRAD or (state[RESTRICTED] and not wanted[o]):
                 continue
-            t = pick(frame, i, op, 8 * REVERSE + k, False)
-            if t == -2:
-                state[OPERAND] = k
-                return MISSING
-            if t >= 0:
-                if not prepare(frame, t):
-                    return UNREADY
-                status = refusal(frame, i, t)
-                if status != DONE:
-                    return status
-                picked[k] = t
+            status = pick_operand(frame, i, op, REVERSE, k)
+            if status != DONE:
+                return status
         if lacks_room(state):
             return ROOM
         x, y, z = source[8 * i + X], source[8 * i + X + 1], source[8 * i + Z]
@@ -357,18 +367,10 @@ def sweep_forward(frame_array):
             picked[k] = -1
             if o < 0 or marks[o] < 0:
                 continue
-            t = pick(frame, i, op, 8 * FORWARD + k, False)
-            if t == -2:
-                state[OPERAND] = k
-                return MISSING
-            if t >= 0:
-                if not prepare(frame, t):
-                    return UNREADY
-                status = refusal(frame, i, t)
-                if status != DONE:
-                    return status
-                picked[k] = t
-                touched = True
+            status = pick_operand(frame, i, op, FORWARD, k)
+            if status != DONE:
+                return status
+            touched = touched or picked[k] >= 0
         if not touched:
             continue
         if lacks_room(state):

@@ -78,11 +78,11 @@ class Template:
         self.memory = sum((b + 63) & -64 for b in sizes)
 
 
-def placeholder(tape: Tape, spec: Any) -> Tensor:
-    """A tensor on ``tape`` that has a spec and no value."""
-    tape.append(INPUT.op, spec.id)
+def placeholder(tape: Tape, spec: Any, rg: int = 0) -> Tensor:
+    """A tensor on ``tape`` that has a spec and no value; with ``rg`` a leaf that requires grad."""
+    tape.append(INPUT.op | (L.GRAD if rg else 0), spec.id)
     t = Tensor()
-    t._tape, t._slot, t._spec, t._rg = tape, len(tape.tensors), spec, 0
+    t._tape, t._slot, t._spec, t._rg = tape, len(tape.tensors), spec, 1 if rg else 0
     t._value = t._extra = None
     tape.hold(t)
     return t

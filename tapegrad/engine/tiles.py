@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad._jit import array, at, fill_bytes, invoke, jit
-from tapegrad.engine.edges import add, fill_constant, load_broadcast, reduce_into, splat, sum_of
+from tapegrad.engine.edges import add, add_to_total, fill_constant, load_broadcast, reduce_into, splat, sum_of
 from tapegrad.engine.layout import (
     ACTIVE,
     ADDR,
@@ -277,15 +277,7 @@ def _run_tiles(code, slots, specs, region_spec, base, c):
             x = scratch[r] + t * scratch[r + 1]
             fn = forward[step + FN]
             if fn == 0:
-                # Two-sum over tiles keeps the total as accurate as a pairwise sum.
-                s = 2 * forward[step + R_OUT]
-                value = sum_of(x, n, forward[step + DTYPE_OF])
-                old = sums[s]
-                new = old + value
-                carry = new - old
-                if np.isfinite(new):
-                    sums[s + 1] += (old - (new - carry)) + (value - carry)
-                sums[s] = new
+                add_to_total(sums, forward[step + R_OUT], sum_of(x, n, forward[step + DTYPE_OF]))
                 continue
             r = 2 * forward[step + R_OUT]
             out = scratch[r] + t * scratch[r + 1]

@@ -10,15 +10,25 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad._jit import jit
+from tapegrad.engine.kernel_table import library
 from tapegrad.engine.layout import ARITY, ITEMSIZE, SIZE
+from tapegrad.ops.table import rows
 from tapegrad.program.schedule import C_CALL, C_FUSED, C_INPUT, C_REGION, C_SCALAR, Schedule
 from tapegrad.spec import table as spec_table
 from tapegrad.trace import OP, SPEC, Trace, X
 
-__all__ = ["place_values"]
+__all__ = ["next_place", "place_values"]
 
 FOREVER = 1 << 60
 NOWHERE = -1
+
+
+@jit
+def next_place(top, nbytes):
+    """Where ``nbytes`` go in a memory that is taken up to ``top``, and how far it is taken then."""
+    if nbytes > 64:
+        top = (top + 63) & -64
+    return top, top + max((nbytes + 7) & -8, 8)
 
 
 @jit
@@ -108,10 +118,7 @@ def _place(
                     place[i] = place[head]
                 else:
                     nbytes = specs[code[i, SPEC], SIZE] * specs[code[i, SPEC], ITEMSIZE]
-                    if nbytes > 64:
-                        top = (top + 63) & -64
-                    place[i] = top
-                    top += max((nbytes + 7) & -8, 8)
+                    place[i], top = next_place(top, nbytes)
                 links[i] = -2
         m = stop
     return top
@@ -124,9 +131,6 @@ def place_values(trace: Trace, schedule: Schedule, far: np.ndarray, pinned: list
     below
     ``start`` is taken.
     """
-    from tapegrad.engine.kernel_table import library
-    from tapegrad.ops.table import rows
-
     code, n = trace.code, len(trace)
     info, specs = library.info, spec_table.rows
     s = schedule

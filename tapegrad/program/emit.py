@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad._jit import jit
+from tapegrad.engine.kernel_table import library
 from tapegrad.engine.layout import ARITY, DTYPE, KIND, KIND_ELEMENTWISE, TYPED_BY
 from tapegrad.engine.tiles import N_DTYPES, WHICH
 from tapegrad.ops.table import ROWS
 from tapegrad.ops.table import rows as table_rows
 from tapegrad.program import vm
+from tapegrad.program.assign import next_place
 from tapegrad.program.regions import Region
 from tapegrad.program.schedule import C_FUSED, C_LOAD, C_SINK, G_CALL, G_REGION, G_SCALARS
 from tapegrad.spec import DTYPES, dtype_index
@@ -63,8 +65,6 @@ def _kernels_of(code, info, specs, inline, kernel, together):
 
 def kernels_of(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
     """Per row, its kernel, and whether one call of it can run several float64 scalars."""
-    from tapegrad.engine.kernel_table import library
-
     kernel, together = np.zeros(len(trace), np.int64), np.zeros(len(trace), np.bool_)
     info = library.info
     _kernels_of(trace.code, info, spec_table.rows, _inline(len(info)), kernel, together)
@@ -185,22 +185,18 @@ class Emitter:
         kernel: np.ndarray,
         top: int,
     ) -> None:
-        from tapegrad.engine.kernel_table import library
-
         self.trace, self.schedule, self.place, self.needs = trace, schedule, place, needs
         self.top = top
-        self.library = library
         self.words = np.zeros(64 + 8 * len(trace) + 16 * len(trace.guards), np.int32)
         self.at = 0
         self.pointers: list[tuple[int, int]] = []  # (base, offset): base 0 is memory, k + 1 external k
         self._pointer_of: dict[tuple[int, int], int] = {}
         self.numbers: list[int] = []  # 64-bit operands
         self.regions: list[int] = []
-        self.params: list[tuple[int, Any]] = []  # (index into pointers, signature)
+        self.addresses: list[tuple[int, int]] = []  # numbers that are addresses: (which, memory offset)
         self.fixed: list[tuple[int, np.ndarray]] = []  # memory offset, initial bytes
         self.buffer_bytes = 4 * vm.BATCH_BYTES
         self.scratch_words = 16
-        self.guard_order: list[int] = []
         self.external: dict[int, int] = {}  # root slot -> external number
         self.kernel = kernel
         self._scalar_constants: dict[tuple[int, bytes], int] = {}
@@ -217,10 +213,10 @@ class Emitter:
             self.pointers.append(key)
         return found
 
-    def of(self, slot: int) -> int:
-        """The entry of the pointer table for a slot's value."""
+    def of(self, slot: int, further: int = 0) -> int:
+        """The entry of the pointer table for a slot's value, or for what lies ``further`` bytes into it."""
         root = int(self.schedule.root[slot])
-        offset = int(self.schedule.offset[slot])
+        offset = int(self.schedule.offset[slot]) + further
         number = self.external.get(root)
         if number is not None:
             return self.pointer(number + 1, offset)
@@ -243,10 +239,7 @@ class Emitter:
 
     def reserve(self, nbytes: int) -> int:
         """Memory that nothing else uses."""
-        if nbytes > 64:
-            self.top = (self.top + 63) & -64
-        found = self.top
-        self.top += max((nbytes + 7) & -8, 8)
+        found, self.top = next_place(self.top, nbytes)
         return found
 
     def number(self, value: int) -> int:
@@ -256,19 +249,18 @@ class Emitter:
 
     def emit(self, *words: int) -> None:
         """Append one instruction."""
-        if self.at + len(words) + 8 > len(self.words):
-            self.words = np.concatenate([self.words, np.zeros(len(self.words), np.int32)])
+        self._reserve_words(len(words))
         self.words[self.at : self.at + len(words)] = words
         self.at += len(words)
 
     def require(self, slots: np.ndarray) -> None:
         """Make sure that the kernels of some rows are there."""
         for index in np.unique(self.kernel[slots]).tolist():
-            if self.library.kernels.reshape(-1)[index] == 0:
+            if library.kernels.reshape(-1)[index] == 0:
                 op, rest = divmod(index, N_DTYPES * WHICH)
                 some = slots[self.kernel[slots] == index][0]
                 result = dtype_index[self.trace.spec(int(some)).dtype]
-                self.library.address(op, rest // WHICH, 0, result)
+                library.address(op, rest // WHICH, 0, result)
 
     # --- groups -----------------------------------------------------------------------------------
 
@@ -294,7 +286,7 @@ class Emitter:
             if kind == G_SCALARS:
                 self._reserve_words(8 * len(rows) + 5 * total)
                 self.at = _emit_scalars(
-                    self.trace.code, self.library.info, spec_table.rows, _inline(len(self.library.info)),
+                    self.trace.code, library.info, spec_table.rows, _inline(len(library.info)),
                     self.kernel,
                     *scalars, self.schedule.fused, self.schedule.cls, self.schedule.batch, rows, first,
                     following, expected, pending,
@@ -325,7 +317,7 @@ class Emitter:
         place = self.place[s.root] + s.offset
         index = np.where((place >= 0) & (place % 8 == 0), place // 8, -1)
         used = code[rows][:, X : X + 3]
-        arity = self.library.info[code[rows, OP], ARITY]
+        arity = library.info[code[rows, OP], ARITY]
         negative = used[(used < 0) & (np.arange(3) < arity[:, None])]
         const_index = np.zeros(max(1, len(self.trace.consts)), np.int64)
         for o in np.unique(negative).tolist():
@@ -365,7 +357,7 @@ class Emitter:
                 offset = self.reserve(len(guard.expected))
                 self.fixed.append((offset, np.frombuffer(guard.expected, np.uint8)))
                 expected = self.number(0)
-                self.params.append((expected, offset))
+                self.addresses.append((expected, offset))
             else:
                 assert isinstance(guard.expected, int)
                 expected = self.number(int(guard.expected))
@@ -398,15 +390,7 @@ class Emitter:
         row = table_rows[int(code[i, OP])]
         spec = trace.spec(i)
         if self.schedule.cls[i] == C_LOAD:
-            x = int(code[i, X])
-            root = int(self.schedule.root[x])
-            offset = int(self.schedule.offset[x]) + int(code[i, Z]) * spec.dtype.itemsize
-            base = self.external.get(root)
-            source = (
-                self.pointer(base + 1, offset)
-                if base is not None
-                else self.pointer(0, int(self.place[root]) + offset)
-            )
+            source = self.of(int(code[i, X]), int(code[i, Z]) * spec.dtype.itemsize)
             self.emit(vm.COPY, self.of(i), source, self.number(spec.nbytes))
             return
         if spec.size == 0 or self._scatters_scalar(i, row):

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from tapegrad import _jit
+from tapegrad.engine.kernel_table import library
 from tapegrad.engine.memory import address_of, aligned
 from tapegrad.program import vm
-from tapegrad.program.assign import place_values
+from tapegrad.program.assign import next_place, place_values
 from tapegrad.program.emit import Emitter, kernels_of
 from tapegrad.program.passes import optimise
 from tapegrad.program.schedule import C_CALL, C_INPUT, C_REGION, C_SINK, Schedule
@@ -90,10 +91,7 @@ class Program:
         places = {}
         for slot, _, _ in slots:
             if not far[slot]:
-                nbytes = trace.spec(slot).nbytes
-                top = (top + 63) & -64 if nbytes > 64 else top
-                places[slot] = top
-                top += max((nbytes + 7) & -8, 8)
+                places[slot], top = next_place(top, trace.spec(slot).nbytes)
         place, needs, top = place_values(trace, schedule, far, pinned, top)
         for slot, offset in places.items():
             place[slot] = offset
@@ -177,7 +175,7 @@ class Program:
         self.input_specs: list[Spec] = [trace.spec(s) if s >= 0 else None for s in trace.inputs]  # type: ignore[misc]
         self.output_specs: list[Spec] = [trace.spec(s) for s in trace.outputs]
         self.numbers = np.array(e.numbers or [0], np.int64)
-        self.number_offsets = e.params  # numbers that are addresses in memory
+        self.number_offsets = e.addresses  # numbers that are addresses in memory
         self.regions = np.array(e.regions or [0], np.int64)
         self.pointers = e.pointers
         self.patches = np.array(
@@ -195,7 +193,7 @@ class Program:
         ]
         self.external_of = dict(e.external)
         self.scratch_words, self.buffer_bytes = e.scratch_words, e.buffer_bytes
-        self.kernels = e.library.kernels
+        self.kernels = library.kernels
         self.specs = spec_table.rows
         self.run_program, self.run_tiles = _entry()
         del self.emitter, self.schedule
@@ -245,7 +243,7 @@ class Program:
         except IndexError:
             instance = _Instance(self)
         try:
-            return (instance.quick or instance.replay)(arguments)
+            return (instance.direct or instance.replay)(arguments)
         finally:
             self._pool.append(instance)
 
@@ -306,6 +304,7 @@ class _Instance:
             number = view.dtype == np.float64 and not view.shape and at % 8 == 0
             self.results.append((at // 8, None) if number else (-1, view))
         self.quick = self._quick()
+        self.direct = None if self.captured or not self.plain else self.quick
 
     def view(self, offset: int, spec: Spec) -> np.ndarray:
         """Part of the memory as an array."""
@@ -354,23 +353,13 @@ class _Instance:
             return [a if a.shape else a.item() for a in results]
         if self.captured and self.version != self.program.version:
             self._fetch()
-        for k, view in self.inputs:
-            view[...] = arguments[k]
-        if vm.execute(self.target, self.frame_at):
-            return None
-        doubles = self.doubles
-        return [
-            doubles[i] if view is None else view.copy() if view.shape else view.item()
-            for i, view in self.results
-        ]
+        return self.quick(arguments)
 
-    def _quick(self) -> Callable[[Sequence[Any]], list[Any] | None] | None:
-        """The same as ``replay`` with everything looked up beforehand, where nothing can change.
+    def _quick(self) -> Callable[[Sequence[Any]], list[Any] | None]:
+        """What ``replay`` does once captures are in place and if no array is large; all looked up beforehand.
 
         What a small program costs is what Python does around it: attributes, loops, a comprehension.
         """
-        if not self.plain or self.captured:
-            return None
         execute, target, frame, doubles = vm.execute, self.target, self.frame_at, self.doubles
         inputs, results = tuple(self.inputs), tuple(self.results)
 

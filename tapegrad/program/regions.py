@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tapegrad.engine.kernel_table import library
 from tapegrad.engine.layout import ARITY, SIZE
 from tapegrad.engine.tiles import CACHE, N_DTYPES, TILE, WHICH
 from tapegrad.program import vm
@@ -43,7 +44,7 @@ class Region:
 
     def build(self) -> list[int]:
         """Words of the record."""
-        code, info = self.e.trace.code, self.e.library.info
+        code, info = self.e.trace.code, library.info
         last: dict[Any, int] = {}
         for m, i in enumerate(self.rows):
             for k in range(int(info[code[i, OP], ARITY])):
@@ -85,7 +86,7 @@ class Region:
         return min(max(tile, 32), max(self.length, 1))
 
     def _kernel(self, i: int) -> int:
-        return int(self.e.library.kernels.reshape(-1)[self.e.kernel[i]])
+        return int(library.kernels.reshape(-1)[self.e.kernel[i]])
 
     def _new(self, register: tuple[int, int]) -> int:
         self.registers.append(register)

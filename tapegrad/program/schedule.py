@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad._jit import jit
+from tapegrad.engine.kernel_table import library
 from tapegrad.engine.layout import (
     ARITY,
     DTYPE,
@@ -356,8 +357,6 @@ class Schedule:
     def __init__(
         self, trace: Trace, far: np.ndarray, pinned: list[int], kernel: np.ndarray, callable_: np.ndarray
     ) -> None:
-        from tapegrad.engine.kernel_table import library
-
         code, n = trace.code, len(trace)
         info, specs = library.info, spec_table.rows
         blocks = np.array([_takes_block(s) for s in trace.signatures] or [False])
@@ -396,8 +395,6 @@ class Schedule:
 
     def _batch_calls(self, code: np.ndarray, kernel: np.ndarray, called: np.ndarray) -> None:
         """Bring calls of the same kernel together, stretch by stretch."""
-        from tapegrad.engine.kernel_table import library
-
         position = np.zeros(len(code), np.int64)
         batches = 0
         for g in np.flatnonzero(self.kinds == G_SCALARS).tolist():

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad._jit import array, at, copy_bytes, fill_bytes, give_back, invoke, jit, take
-from tapegrad.engine.edges import fill_constant, load_broadcast, splat, sum_of
+from tapegrad.engine.edges import add_to_total, fill_constant, load_broadcast, splat, sum_of
 
 __all__ = [
     "BATCH", "BATCH_BYTES", "CALL", "COPY", "END", "FRAME", "GUARD", "INLINE", "MASKED_DIVIDE",
@@ -115,16 +115,8 @@ def run_tiles(frame_at, index):
                     out, pointers[steps[k + S_X]], steps[k + S_A], specs, spec, h[R_SPEC], start, n
                 )
             else:
-                # Two-sum over tiles keeps the total as accurate as a pairwise sum.
                 x = base[steps[k + S_X]] + t * registers[2 * steps[k + S_X] + 1]
-                q = 2 * steps[k + S_Y]
-                value = sum_of(x, n, steps[k + S_A])
-                old = sums[q]
-                new = old + value
-                carry = new - old
-                if np.isfinite(new):
-                    sums[q + 1] += (old - (new - carry)) + (value - carry)
-                sums[q] = new
+                add_to_total(sums, steps[k + S_Y], sum_of(x, n, steps[k + S_A]))
         start += n
         t += 1
     for s in range(h[R_SPLATS], n_steps):

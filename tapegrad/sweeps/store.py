@@ -15,6 +15,7 @@ import numpy as np
 
 from tapegrad.engine import expand as E
 from tapegrad.engine import layout as L
+from tapegrad.engine.templates import placeholder
 from tapegrad.ops.table import INPUT, Kind
 from tapegrad.ops.table import rows as table_rows
 from tapegrad.spec import Spec
@@ -78,12 +79,7 @@ class Scratch(Tape):
 
     def placeholder(self, spec: Spec, rg: int = 0) -> Tensor:
         """A tensor that has a spec and no value."""
-        self.append(INPUT.op | (L.GRAD if rg else 0), spec.id)
-        t = Tensor()
-        t._tape, t._slot, t._spec, t._rg = self, len(self.tensors), spec, 1 if rg else 0
-        t._value = t._extra = None
-        self.hold(t)
-        return t
+        return placeholder(self, spec, rg)
 
 
 class Store:

@@ -7,6 +7,7 @@ import functools
 import numpy as np
 
 from tapegrad._jit import jit
+from tapegrad.engine.kernel_table import library
 from tapegrad.engine.layout import ARITY, KIND, KIND_ELEMENTWISE, KIND_INPUT
 from tapegrad.ops.table import ROWS
 from tapegrad.program.passes.simplify import redirect
@@ -78,8 +79,6 @@ def _merge(code, const_ids, info, roles, table, same):
 
 def merge_common(trace: Trace) -> Trace:
     """Merge rows that are equal; those left unread are for ``remove_dead``."""
-    from tapegrad.engine.kernel_table import library
-
     n = len(trace)
     code = trace.code.copy()
     bits = np.ascontiguousarray(trace.consts).view(np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad._jit import jit
+from tapegrad.engine.kernel_table import library
 from tapegrad.engine.layout import ARITY
 from tapegrad.trace import COLUMNS, Trace, X
 
@@ -46,8 +47,6 @@ def compact(code, info, live, new, out):
 
 def remove_dead(trace: Trace) -> Trace:
     """Drop rows that nothing needs."""
-    from tapegrad.engine.kernel_table import library
-
     library.refresh()
     n = len(trace)
     live = np.zeros(n, np.uint8)

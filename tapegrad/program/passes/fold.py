@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tapegrad._jit import jit
+from tapegrad.engine.kernel_table import library
 from tapegrad.engine.layout import ARITY, KIND, KIND_ELEMENTWISE, KIND_INPUT, SIZE, TYPED_BY
 from tapegrad.ops.table import INPUT
 from tapegrad.spec import table as spec_table
@@ -41,8 +42,6 @@ def _find(code, info, specs, fixed, wanted, largest):
 
 def fold_constants(trace: Trace) -> Trace:
     """Compute what does not depend on arguments or captures."""
-    from tapegrad.engine.kernel_table import library
-
     n = len(trace)
     fixed, wanted = np.zeros(n, np.int64), np.zeros(n, np.int64)
     for slot in trace.constants:
@@ -105,8 +104,6 @@ def _use_numbers(code, info, numbers):
 
 def name_scalars(trace: Trace) -> Trace:
     """Let elementwise rows name scalar constants instead of reading them."""
-    from tapegrad.engine.kernel_table import library
-
     numbers = np.zeros(len(trace), np.int64)
     consts = trace.consts.tolist()
     for slot, a in trace.constants.items():

@@ -12,8 +12,12 @@ import functools
 import numpy as np
 
 from tapegrad._jit import jit
+from tapegrad.engine.kernel_table import library
 from tapegrad.engine.layout import ARITY, KIND, KIND_MOVEMENT
 from tapegrad.ops.table import ROWS
+from tapegrad.spec import DTYPE as SPEC_DTYPE
+from tapegrad.spec import DTYPES
+from tapegrad.spec import table as spec_table
 from tapegrad.trace import COLUMNS, OP, SPEC, Trace, X
 
 __all__ = ["move_signs"]
@@ -115,11 +119,6 @@ def _move(code, info, roles, floating, negative, add, subtract, wanted, out, new
 
 def move_signs(trace: Trace) -> Trace:
     """Move negations outward."""
-    from tapegrad.engine.kernel_table import library
-    from tapegrad.spec import DTYPE as SPEC_DTYPE
-    from tapegrad.spec import DTYPES
-    from tapegrad.spec import table as spec_table
-
     n = len(trace)
     negative = ROWS["negative"].op
     if not (trace.code[:, OP] == negative).any():

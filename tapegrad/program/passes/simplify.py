@@ -13,6 +13,7 @@ import functools
 import numpy as np
 
 from tapegrad._jit import jit
+from tapegrad.engine.kernel_table import library
 from tapegrad.engine.layout import ARITY, KIND, KIND_ELEMENTWISE, NDIM, SHAPE
 from tapegrad.ops.table import INPUT, ROWS
 from tapegrad.spec import table as spec_table
@@ -144,8 +145,6 @@ def redirect(trace: Trace, code: np.ndarray, same: np.ndarray) -> Trace:
 
 def simplify(trace: Trace) -> Trace:
     """Apply the identities; rows that nothing reads any more are left for ``remove_dead``."""
-    from tapegrad.engine.kernel_table import library
-
     library.refresh()
     code = trace.code.copy()
     known = np.zeros(len(code), np.int64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad._jit import jit
+from tapegrad.engine.kernel_table import library
 from tapegrad.engine.layout import ARITY, KIND, KIND_ELEMENTWISE, SIZE
 from tapegrad.ops.record import Signature
 from tapegrad.ops.table import ROWS
@@ -44,8 +45,6 @@ def _find(code, info, specs, broadcast, uniform):
 
 def compute_uniform_once(trace: Trace) -> Trace:
     """Turn elementwise rows that read only uniform arrays into scalar rows and a broadcast."""
-    from tapegrad.engine.kernel_table import library
-
     code = trace.code
     broadcast, reshape = ROWS["broadcast_to"], ROWS["reshape"]
     uniform = np.zeros(len(code), np.int64)
