@@ -196,8 +196,8 @@ def fast_function(name: str, code: int, words: np.ndarray) -> Any:
 _new_method = ctypes.pythonapi.PyDescr_NewMethod
 _new_method.restype, _new_method.argtypes = ctypes.py_object, [ctypes.py_object, ctypes.c_void_p]
 
-# A method descriptor has no words of its own: its C code is a stub that knows theirs, and puts the object that
-# the method is called on in front of the arguments (of more than three none is needed to see they are too many).
+# A method descriptor has no words of its own: its C code is a stub that knows theirs, and puts the object
+# that the method is called on in front of the arguments (the first three: more are an error anyway).
 STUB = """
 define i8* @tapegrad_method_{name}(i8* %self, i8** %args, i64 %n) {{
   %all = alloca i8*, i64 4

@@ -152,7 +152,12 @@ class Tape:
     def append(self, op: int, spec: int, x: int = 0, y: int = 0, where: Place | None = None) -> None:
         """Append an instruction; its Tensor follows (the fast paths have this inline)."""
         code, offset = where or (None, 0)
-        self.emit((op, spec, x, y, offset))
+        n = len(self.tensors)
+        if not self.rows and n < len(self.code):
+            self.code[n] = (op, spec, x, y, 0, 0, 0, 0)
+            self.offsets[n], self.offsets[-1] = offset, n + 1
+        else:
+            self.emit((op, spec, x, y, offset))
         self.place(code)
 
     def relocate(self, start: int, where: Place | None, stop: int | None = None) -> None:
@@ -258,7 +263,7 @@ class Tape:
     def seal(self) -> int:
         """Move what was appended into the arrays; return the number of instructions."""
         start = self._written()
-        if not self.rows and start == self.sealed:
+        if start == self.sealed and not self.rows:
             return start
         n = len(self.tensors)
         if len(self.rows) != WIDTH * (n - start) or len(self.places) != n:

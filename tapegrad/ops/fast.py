@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.kernels.record import COMMON, OPERATION, record_elementwise
-from tapegrad.ops.table import Row
+from tapegrad.kernels.record import COMMON, OPERATION, append_row, record_elementwise
+from tapegrad.ops import record
+from tapegrad.ops.table import Kind, Row
 from tapegrad.spec import Spec
 from tapegrad.tape import GRAD, Tape, current
 from tapegrad.tensor import Tensor
@@ -44,7 +45,8 @@ def supported() -> bool:
 
 def eligible(row: Row) -> bool:
     """Whether the row has a fast path: elementwise, one or two operands, floating results."""
-    return row.dtype_rule in ("same", "float") and bool(row.rules) and row.arity <= 2
+    floating = row.kind is Kind.ELEMENTWISE and row.dtype_rule in ("same", "float")
+    return floating and bool(row.rules) and row.arity <= 2
 
 
 def front(row: Row, form: str, python: Callable) -> Callable:
@@ -88,9 +90,10 @@ def _offset(kind: type, name: str) -> int:
 
 
 _ATTRIBUTES = {
-    "t_tape": (Tensor, "_tape"), "t_slot": (Tensor, "_slot"), "t_spec": (Tensor, "_spec"), "t_rg": (Tensor, "_rg"),
-    "t_value": (Tensor, "_value"), "t_extra": (Tensor, "_extra"),
-    "s_id": (Spec, "id"), "s_floating": (Spec, "floating"), "s_big": (Spec, "big"), "s_joined": (Spec, "joined"),
+    "t_tape": (Tensor, "_tape"), "t_slot": (Tensor, "_slot"), "t_spec": (Tensor, "_spec"),
+    "t_rg": (Tensor, "_rg"), "t_value": (Tensor, "_value"), "t_extra": (Tensor, "_extra"),
+    "s_id": (Spec, "id"), "s_floating": (Spec, "floating"), "s_big": (Spec, "big"),
+    "s_joined": (Spec, "joined"),
     "p_rows": (Tape, "rows"), "p_tensors": (Tape, "tensors"), "p_places": (Tape, "places"),
     "p_consts": (Tape, "consts"), "p_code": (Tape, "code"), "p_offsets": (Tape, "offsets"),
     "p_limit": (Tape, "limit"), "p_grad_enabled": (Tape, "grad_enabled"),
@@ -98,7 +101,8 @@ _ATTRIBUTES = {
 _API = {
     "GetAttr": "PyObject_GetAttr", "IncRef": "Py_IncRef", "DecRef": "Py_DecRef",
     "GenericAlloc": "PyType_GenericAlloc", "AsLong": "PyLong_AsSsize_t",
-    "AsLongOverflow": "PyLong_AsLongLongAndOverflow", "FromLong": "PyLong_FromSsize_t", "Append": "PyList_Append",
+    "AsLongOverflow": "PyLong_AsLongLongAndOverflow", "FromLong": "PyLong_FromSsize_t",
+    "Append": "PyList_Append",
     "GetFrame": "PyEval_GetFrame", "GetCode": "PyFrame_GetCode", "GetLasti": "PyFrame_GetLasti",
     "Vectorcall": "PyObject_Vectorcall", "GetItem": "PyDict_GetItem",
 }  # fmt: skip
@@ -108,7 +112,8 @@ def _common() -> np.ndarray:
     """The words that all operations share."""
     name, one = sys.intern("tape"), np.array([id(1)], np.int64)
     objects = {
-        "tensor_type": Tensor, "float_type": float, "int_type": int, "none": None, "true": True, "false": False,
+        "tensor_type": Tensor, "float_type": float, "int_type": int, "none": None, "true": True,
+        "false": False,
         "zero": 0, "two": 2, "current": current, "tape_name": name, "getframe": sys._getframe,
     }  # fmt: skip
     words = np.zeros(len(COMMON), np.int64)
@@ -125,9 +130,10 @@ def _common() -> np.ndarray:
     return words
 
 
-def _operation(row: Row, form: str, named: bool, python: Callable, common: np.ndarray) -> np.ndarray:
+def _operation(row: Row | None, form: str, named: bool, python: Callable, common: np.ndarray) -> np.ndarray:
+    op, arity = (row.op, row.arity) if row is not None else (0, 0)
     values = {
-        "op": row.op, "op_grad": row.op | GRAD, "arity": row.arity, "reflected": form == "reflected",
+        "op": op, "op_grad": op | GRAD, "arity": arity, "reflected": form == "reflected",
         "named": named, "python": id(python), "common": common.ctypes.data,
     }  # fmt: skip
     _kept.append(python)
@@ -149,6 +155,9 @@ def install() -> None:
         python = cell.cell_contents
         words = _operation(row, form, True, python, common)
         cell.cell_contents = _machine.fast_function(row.name, address, words)
+    words = _operation(None, "append_row", False, record.append_row, common)
+    address_of_append = _jit.kernel("append_row", append_row, 3, {})
+    record.append_row = _machine.fast_function("append_row", address_of_append, words)  # type: ignore[assignment]
     words_of = [_operation(row, form, False, python, common) for row, form, _, python in _operators]
     names = [name for _, _, name, _ in _operators]
     for name, method in zip(names, _machine.methods(Tensor, names, address, words_of)):

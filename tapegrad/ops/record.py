@@ -16,7 +16,7 @@ import numpy as np
 
 from tapegrad.ops.table import ROWS, Row
 from tapegrad.spec import BOOL, FLOAT64, Spec, broadcast_shapes, intern_spec, result_dtype
-from tapegrad.tape import GRAD, current
+from tapegrad.tape import GRAD, Tape, current
 from tapegrad.tensor import NONLEAF, Tensor, new_result, tensor_from_array
 
 __all__ = ["Signature", "as_operand", "composite", "record", "record_elementwise", "record_layout"]
@@ -116,12 +116,33 @@ def _append(signature: Signature, operands: Sequence[Tensor], raw: int) -> Tenso
         op |= GRAD
         rg = NONLEAF
     out = signature.out
-    tape.append(op, out.id, slots[0], slots[1], user_location(1))
-    tape.extras += (len(tape.tensors), slots[2], index)
-    t = new_result(tape, out, rg)
+    t = append_row(tape, op, out, *slots, index, rg, *(user_location(1) or NOWHERE))
     if out.big:
         tape.note_bytes(out.nbytes)
     return t
+
+
+NOWHERE = (None, 0)
+
+
+def append_row(
+    tape: Tape,
+    op: int,
+    spec: Spec,
+    x: int,
+    y: int,
+    z: int,
+    signature: int,
+    rg: int,
+    code: Any,
+    offset: int,
+    /,
+) -> Tensor:
+    """Append an instruction of any kind; return the Tensor of its result.  ``ops.fast`` replaces it."""
+    tape.append(op, spec.id, x, y, (code, offset))
+    if z or signature:
+        tape.extras += (len(tape.tensors), z, signature)
+    return new_result(tape, spec, rg)
 
 
 def user_location(depth: int) -> tuple[Any, int] | None:
@@ -272,10 +293,7 @@ def record_elementwise(row: Row, operands: Sequence[Any], depth: int = 1) -> Ten
     if needs_grad and tape.grad_enabled and row.rules and out.floating:
         op |= GRAD
         rg = NONLEAF
-    tape.append(op, out.id, slots[0], slots[1], user_location(depth))
-    if row.arity > 2:
-        tape.extras += (len(tape.tensors), slots[2], 0)
-    t = new_result(tape, out, rg)
+    t = append_row(tape, op, out, *slots, 0, rg, *(user_location(depth) or NOWHERE))
     if out.big:
         tape.note_bytes(out.nbytes >> 4)
     return t
