@@ -79,7 +79,7 @@ def operator(row: Row, form: str, name: str, python: Callable) -> None:
 def _offset(kind: type, name: str) -> int:
     """Where objects of a class keep one of their slots, in words: found by looking for a marker."""
     marker = object()
-    thing = kind.__new__(kind)
+    thing: Any = object.__new__(kind)
     getattr(kind, name).__set__(thing, marker)
     size = kind.__basicsize__ // 8
     words = (ctypes.c_int64 * size).from_address(id(thing))

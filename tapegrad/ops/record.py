@@ -1,8 +1,8 @@
 """Recording: check an operation, append one instruction, return a Tensor.
 
-``elementwise_functions`` builds the specialised fast paths (same specs on one tape: no call but the
-appends).  Everything they cannot take goes to ``record_elementwise`` here; structured and movement
-primitives always come through ``record``.
+``elementwise_functions`` builds the public functions of a row: the common case first, everything else
+through ``record_elementwise``.  Structured and movement primitives come through ``record``.  All end in
+``append_row``.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def _append(signature: Signature, operands: Sequence[Tensor], raw: int) -> Tenso
         op |= GRAD
         rg = NONLEAF
     out = signature.out
-    t = append_row(tape, op, out, *slots, index, rg, *(user_location(1) or NOWHERE))
+    x, y, z = slots
+    t = append_row(tape, op, out, x, y, z, index, rg, *(user_location(1) or NOWHERE))
     if out.big:
         tape.note_bytes(out.nbytes)
     return t
@@ -293,7 +294,8 @@ def record_elementwise(row: Row, operands: Sequence[Any], depth: int = 1) -> Ten
     if needs_grad and tape.grad_enabled and row.rules and out.floating:
         op |= GRAD
         rg = NONLEAF
-    t = append_row(tape, op, out, *slots, 0, rg, *(user_location(depth) or NOWHERE))
+    x, y, z = slots
+    t = append_row(tape, op, out, x, y, z, 0, rg, *(user_location(depth) or NOWHERE))
     if out.big:
         tape.note_bytes(out.nbytes >> 4)
     return t
@@ -341,10 +343,9 @@ def elementwise_functions(
 ) -> dict[str, Callable]:
     """Build the public function of an elementwise row, and its reflected operator if binary.
 
-    One closure per row: the opcode is a constant, the common case makes no call but the appends.
-    ``slow(row, operands)`` records what the fast path cannot take; ``depth`` is how many frames up the
-    user's is (``ops.fast`` may put a function in front).  The same dozen lines stand in it
-    three times on purpose: a helper would cost a call, a sixth of the whole operation.
+    One closure per row.  ``slow(row, operands)`` records what these cannot take (other dtypes, arrays,
+    lists, new shapes); ``depth`` is how many frames up the user's is.  `ops.fast` puts machine code in
+    front of them, which hands on what it cannot take.
     """
     op, opg = row.op, row.op | GRAD
     if row.dtype_rule not in ("same", "float") or not row.rules or row.arity == 3:
@@ -358,21 +359,10 @@ def elementwise_functions(
             spec = x._spec
             slot = x._slot if x._tape is tape else tape.bind(x)
             frame = _getframe(depth)
-            if x._rg and tape.grad_enabled:
-                tape.emit((opg, spec.id, slot, 0, frame.f_lasti))
-                rg = NONLEAF
-            else:
-                tape.emit((op, spec.id, slot, 0, frame.f_lasti))
-                rg = 0
-            tape.place(frame.f_code)
-            t = Tensor()
-            t._tape = tape
-            t._slot = slot = len(tape.tensors)
-            t._spec = spec
-            t._rg = rg
-            t._value = t._extra = None
-            tape.hold(t)
-            if spec.big or slot >= tape.limit:
+            grad = x._rg and tape.grad_enabled
+            code, rg = (opg, NONLEAF) if grad else (op, 0)
+            t = append_row(tape, code, spec, slot, 0, 0, 0, rg, frame.f_code, frame.f_lasti)
+            if spec.big:
                 tape.note_bytes(spec.nbytes >> 4)
             return t
 
@@ -395,26 +385,13 @@ def elementwise_functions(
             rg |= y._rg
         elif y.__class__ is float or (y.__class__ is int and -EXACT_INT <= y <= EXACT_INT):
             x_slot = x._slot if x._tape is tape else tape.bind(x)
-            tape.consts.append(y)
-            y_slot = -len(tape.consts)
+            y_slot = tape.constant(y)
         else:
             return slow(row, (x, y), 1)
         frame = _getframe(depth)
-        if rg and tape.grad_enabled:
-            tape.emit((opg, spec.id, x_slot, y_slot, frame.f_lasti))
-            rg = NONLEAF
-        else:
-            tape.emit((op, spec.id, x_slot, y_slot, frame.f_lasti))
-            rg = 0
-        tape.place(frame.f_code)
-        t = Tensor()
-        t._tape = tape
-        t._slot = slot = len(tape.tensors)
-        t._spec = spec
-        t._rg = rg
-        t._value = t._extra = None
-        tape.hold(t)
-        if spec.big or slot >= tape.limit:
+        code, rg = (opg, NONLEAF) if rg and tape.grad_enabled else (op, 0)
+        t = append_row(tape, code, spec, x_slot, y_slot, 0, 0, rg, frame.f_code, frame.f_lasti)
+        if spec.big:
             tape.note_bytes(spec.nbytes >> 4)
         return t
 
@@ -426,23 +403,10 @@ def elementwise_functions(
         tape = current.tape
         spec = y._spec
         slot = y._slot if y._tape is tape else tape.bind(y)
-        tape.consts.append(x)
         frame = _getframe(depth)
-        if y._rg and tape.grad_enabled:
-            tape.emit((opg, spec.id, -len(tape.consts), slot, frame.f_lasti))
-            rg = NONLEAF
-        else:
-            tape.emit((op, spec.id, -len(tape.consts), slot, frame.f_lasti))
-            rg = 0
-        tape.place(frame.f_code)
-        t = Tensor()
-        t._tape = tape
-        t._slot = slot = len(tape.tensors)
-        t._spec = spec
-        t._rg = rg
-        t._value = t._extra = None
-        tape.hold(t)
-        if spec.big or slot >= tape.limit:
+        code, rg = (opg, NONLEAF) if y._rg and tape.grad_enabled else (op, 0)
+        t = append_row(tape, code, spec, tape.constant(x), slot, 0, 0, rg, frame.f_code, frame.f_lasti)
+        if spec.big:
             tape.note_bytes(spec.nbytes >> 4)
         return t
 
