@@ -50,7 +50,8 @@ FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": F
 
 # What machine code is made from; the command line and the printing are not.
 _COMPILED = (
-    "_jit.py", "spec.py", "tape.py", "trace.py", "engine/*.py", "kernels/*.py", "ops/*.py", "program/**/*.py"
+    "_jit.py", "spec.py", "tape.py", "trace.py", "engine/*.py", "kernels/*.py", "ops/*.py", "program/*.py",
+    "program/passes/*.py",
 )  # fmt: skip
 
 
