@@ -11,7 +11,7 @@ from tapegrad.ops.table import ROWS, Kind
 from tapegrad.ops.table import rows as table_rows
 from tapegrad.spec import BOOL, FLOAT64, Spec
 from tapegrad.spec import table as spec_table
-from tapegrad.trace import OP, SIG, SPEC, Trace, X, Z
+from tapegrad.trace import SPEC, Trace
 
 if TYPE_CHECKING:
     from tapegrad.ops.record import Signature
@@ -67,16 +67,19 @@ def lowerable(trace: Trace) -> tuple[np.ndarray, np.ndarray, int]:
     work = 0
     known: dict[tuple, int] = {}
     specs = code[:, SPEC].tolist()
-    for i, (op, spec, *operands, sig) in enumerate(code.tolist()):
+    for i, (op, spec, x, y, z, sig) in enumerate(code.tolist()):
         row = table_rows[op]
-        del operands[row.arity :]
-        signed = row.kind is Kind.STRUCTURED or row.kind is Kind.MOVEMENT
-        raw = int(code[i, Z]) if signed and row.arity < 3 else 0
-        key = (op, spec, sig if signed else 0, raw, *[specs[o] if o >= 0 else -1 for o in operands])
+        operands = (x, y, z)[: row.arity]
+        if row.kind is Kind.ELEMENTWISE:
+            key: tuple = (op, spec, *[specs[o] if o >= 0 else -1 for o in operands])
+        else:
+            raw = z if row.arity < 3 else 0
+            key = (op, spec, sig, raw, *[specs[o] for o in operands])
         cost = known.get(key)
         if cost is None:
             inputs = [spec_table.by_id[specs[o]] if o >= 0 else None for o in operands]
-            signature = trace.signatures[sig] if signed else None
+            signature = trace.signatures[sig] if row.kind in (Kind.MOVEMENT, Kind.STRUCTURED) else None
+            raw = z if signature is not None and row.arity < 3 else 0
             cost = known[key] = _cost(row, spec_table.by_id[spec], inputs, signature, raw)
         if cost >= 0:
             out[i] = True

@@ -67,7 +67,7 @@ class _Lifetimes:
             self.chunks[-1].append(op)
             if op[0] is CALL:
                 count += CALLED * len(op[1])
-                room = max(room, len(op[1]))
+                room = max(room, _padded(len(op[1])))
                 for x in op[1]:
                     self.made[x] = here
                 for operand in op[3]:
@@ -100,6 +100,11 @@ class _Lifetimes:
             for x in numbers:
                 self.homes[x] = (-1, free.pop() if free else reserve(8))
             free += [home[1] for x in leaving[k] if (home := self.homes[x]) is not None]
+
+
+def _padded(n: int) -> int:
+    """How many elements a call computes: what is left over after vectors costs more than another vector."""
+    return n if n < 3 else (n + 7) & -8
 
 
 def _needed(operations: list[tuple], n: int) -> list[bool]:
@@ -286,8 +291,9 @@ class _Writer:
     def _call(self, results: list[int], kernel: int, operands: list[list[int]]) -> None:
         """Operands go to buffers in memory, one after the other; a kernel reads and writes arrays."""
         first, room = self.l.buffers, 8 * self.l.room
+        n = _padded(len(results))
         for k, numbers in enumerate(operands):
-            for m, x in enumerate(numbers):
+            for m, x in enumerate([*numbers, *numbers[-1:] * (n - len(numbers))]):
                 self._store(x, first + (k + 1) * room + 8 * m)
         base = self._fresh()
         self.lines.append(f"{base} = ptrtoint {self.p['i8']} %b to i64")
@@ -299,7 +305,7 @@ class _Writer:
         target = f"inttoptr (i64 {kernel} to i64 (i64, i64, i64, i64, i64)*)"
         if _opaque():
             target = f"inttoptr (i64 {kernel} to ptr)"
-        arguments = ", ".join([f"i64 {len(results)}", *places])
+        arguments = ", ".join([f"i64 {n}", *places])
         self.lines.append(f"{self._fresh()} = call i64 {target}({arguments})")
         for m, x in enumerate(results):
             if self.l.last[x] == NEVER:

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.engine.kernel_table import library
-from tapegrad.ops.table import Kind
+from tapegrad.ops.table import ROWS, Kind
 from tapegrad.ops.table import rows as table_rows
 from tapegrad.program.lower.choose import ALIASES, positions
 from tapegrad.program.lower.tier import breathe
-from tapegrad.spec import BOOL, Spec
+from tapegrad.spec import BOOL, FLOAT64, Spec, intern_spec
 from tapegrad.trace import OP, SIG, SPEC, X, Z
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Stretch:
         self._values: dict[int, float] = {}  # of constants
         self._memory: dict[tuple[int, int], int] = {}
         self._of: dict[int, list[int]] = {}  # row -> its elements
-        self._fixed: dict[int, list[float]] = {}
+        self._single: dict[int, int] = {}  # row or constant without axes -> its number
         self._expand(rows, tests)
 
     # --- numbers ----------------------------------------------------------------------------------
@@ -119,9 +119,11 @@ class Stretch:
         known = self._of.get(slot)
         if known is not None:
             return known[k]
+        if slot in self._single:
+            return self._single[slot]
         e = self.e
         root = int(e.schedule.root[slot])
-        assert root not in self._of, f"%{slot} is a view of %{root}, which has no place yet"
+        assert root not in self._of and root not in self._single, f"%{slot} is a view of %{root}, which has no place yet"
         spec = self.trace.spec(slot)
         if root in self.trace.constants:
             first = int(e.schedule.offset[slot]) // spec.dtype.itemsize
@@ -151,30 +153,60 @@ class Stretch:
     # --- rows -------------------------------------------------------------------------------------
 
     def _expand(self, rows: Sequence[int], tests: dict[int, list[int]]) -> None:
-        e, code = self.e, self.trace.code
-        batch = e.schedule.batch
-        lines = code[rows].tolist()
+        e, trace = self.e, self.trace
+        batch, needs = e.schedule.batch[rows].tolist(), e.needs[rows].tolist()
+        number_spec = intern_spec((), FLOAT64).id
+        plain = {ROWS[name].op: rule for name, rule in _PLAIN.items()}
+        single, names = self._single, self.names
         pending: list[tuple[int, list[list[int]]]] = []  # of the call under way: row, operands
-        for m, (i, line) in enumerate(zip(rows, lines)):
+        call = -1
+        for m, (i, line) in enumerate(zip(rows, trace.code[rows].tolist())):
             if m % 256 == 0:
                 breathe()
-            if pending and (batch[i] < 0 or batch[i] != batch[pending[0][0]]):
+            if pending and (batch[m] < 0 or batch[m] != call):
                 self._call(pending, tests)
                 pending = []
-            row, spec = table_rows[line[OP]], self.trace.spec(i)
+            rule = plain.get(line[OP])
+            if rule is not None and line[SPEC] == number_spec:  # nearly all rows of a scalar program
+                instruction, fold = rule
+                x, y = line[X], line[X + 1]
+                a, b = single.get(x), single.get(y)
+                if a is None:
+                    a = self._one(x)
+                if b is None:
+                    b = self._one(y)
+                if names[a] is None and names[b] is None:
+                    out = self._do(instruction, a, b)
+                else:
+                    out = fold(self, a, b)
+                single[i] = out
+                if needs[m]:
+                    self.operations.append((STORE, out, int(e.place[i])))
+                continue
+            row, spec = table_rows[line[OP]], trace.spec(i)
             if row.kind is Kind.ELEMENTWISE:
                 operands = [self._elements(o, spec) for o in line[X : X + row.arity]]
-                out = self._elementwise(row.name, spec, operands)
-                if out is None:
+                found = self._elementwise(row.name, spec, operands)
+                if found is None:
                     self._of[i] = [self._number(DOUBLE) for _ in range(spec.size)]
                     pending.append((i, operands))
+                    call = batch[m]
                     continue
-                self._of[i] = out
+                self._of[i] = found
             else:
                 self._of[i] = self._structured(i, row, line, spec)
             self._finish(i, spec, tests)
         if pending:
             self._call(pending, tests)
+
+    def _one(self, o: int) -> int:
+        """The number that an operand without axes is."""
+        if o < 0:
+            out = self.constant(float(self.trace.consts[-o - 1]))
+        else:
+            out = self.element(o, 0)
+        self._single[o] = out
+        return out
 
     def _finish(self, i: int, spec: Spec, tests: dict[int, list[int]]) -> None:
         """Store a row's elements if others read them, and make its guards."""
@@ -422,6 +454,14 @@ def _larger_number(s: Stretch, x: int, y: int, how: str = "oge") -> int:
 def _comparison(how: str) -> Callable[..., int]:
     return lambda s, x, y: s.compare(how, x, y)
 
+
+# Rows of two numbers: the instruction, and what takes care of constants.
+_PLAIN: dict[str, tuple[str, Callable[[Stretch, int, int], int]]] = {
+    "add": ("fadd", Stretch.add),
+    "subtract": ("fsub", Stretch.subtract),
+    "multiply": ("fmul", Stretch.multiply),
+    "divide": ("fdiv", Stretch.divide),
+}
 
 # One number per operand to one number: the formulas of ``kernels.scalar``.
 _NUMBERS: dict[str, Callable[..., int]] = {
