@@ -1,8 +1,9 @@
 """What the scalar programs share: a reference without any differentiation, counting, the contest.
 
 A program is written once, ``f(xp, x)`` in Python numbers taken from the array ``x``, and every library runs
-the same one: tapegrad compiled, interpreted and lowered to machine code, CasADi as an SX ``Function``, JAX unrolled, PyTorch define-by-run.  Beside it
-stand the forms that a JAX user would write instead, with ``lax.scan``.
+the same one: tapegrad compiled, interpreted and lowered to machine code, CasADi as an SX ``Function``, JAX
+unrolled, PyTorch define-by-run.  Beside it stand the forms that a JAX user would write instead, with
+``lax.scan``.
 
 Compiling thousands of unrolled instructions can take JAX longer than anybody waits, and cannot be
 interrupted.  So it is tried in a process of its own first, and left out if that is not done within `BUDGET`.

@@ -490,8 +490,8 @@ def _patch(words, n, least):
 LENGTHS = np.zeros(40, np.int64)
 for _op, _n in (
     (vm.END, 1), (vm.CALL, 6), (vm.REGION, 2), (vm.STRUCTURED, 9), (vm.GUARD, 8), (vm.TEST, 5), (vm.COPY, 4),
-    (vm.ZERO, 3), (vm.MOVE, 3), (vm.NATIVE, 3), (vm.MASKED_MULTIPLY, 5), (vm.MASKED_DIVIDE, 5), (vm.MULTIPLY_ADD, 5),
-    (vm.MULTIPLY_SUBTRACT, 5), (vm.SUBTRACT_MULTIPLY, 5),
+    (vm.ZERO, 3), (vm.MOVE, 3), (vm.NATIVE, 3), (vm.MASKED_MULTIPLY, 5), (vm.MASKED_DIVIDE, 5),
+    (vm.MULTIPLY_ADD, 5), (vm.MULTIPLY_SUBTRACT, 5), (vm.SUBTRACT_MULTIPLY, 5),
 ):  # fmt: skip
     LENGTHS[_op] = _n
 for _name, _op in vm.INLINE.items():

@@ -456,7 +456,6 @@ class _Instance:
             self._fetch()
         return self.quick(arguments)
 
-
     def _quick(self) -> Callable[[Sequence[Any]], list[Any] | None]:
         """What ``replay`` does once captures are in place and if no array is large; all looked up beforehand.
 

@@ -139,7 +139,7 @@ def _group(code, info, specs, cls, root, n_shapes, group, kinds, shapes, counts)
         together = c in (C_SCALAR, C_REGION, C_SINK, C_NATIVE)
         spec = code[code[i, X], SPEC] if c == C_SINK else code[i, SPEC]
         shape = specs[spec, SHAPE_ID]
-        if c == C_SCALAR or c == C_NATIVE:
+        if c in (C_SCALAR, C_NATIVE):
             shape = n_shapes + (c == C_NATIVE)
         earliest = 0
         for k in range(info[op, ARITY]):
@@ -169,7 +169,7 @@ def _group(code, info, specs, cls, root, n_shapes, group, kinds, shapes, counts)
             g = n
             n += 1
             kinds[g] = G_REGION if together else G_CALL
-            if c == C_SCALAR or c == C_NATIVE:
+            if c in (C_SCALAR, C_NATIVE):
                 kinds[g] = G_SCALARS if c == C_SCALAR else G_NATIVE
             shapes[g] = spec
             counts[g] = 0

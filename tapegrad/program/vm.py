@@ -180,7 +180,8 @@ def _raised(frame, failed, status):
 def run_program(frame_at):
     """Replay.
 
-    Returns 0 (or, once, ``HOT``), ``1 + index`` of the first guard that failed, or a kernel's negative status.
+    Returns 0 (or ``HOT``, once), ``1 + index`` of the first guard that failed, or a kernel's negative
+    status.
     """
     frame = at(frame_at)
     code = array(frame[CODE], 0, np.int32)

@@ -91,9 +91,7 @@ def lowerable(trace: Trace) -> tuple[np.ndarray, np.ndarray, int]:
     return out, calls, work
 
 
-def _cost(
-    row: Any, spec: Spec, inputs: Sequence[Spec | None], signature: Signature | None, raw: int
-) -> int:
+def _cost(row: Any, spec: Spec, inputs: Sequence[Spec | None], signature: Signature | None, raw: int) -> int:
     """How many operations a row is, -1 if it is left to the interpreter."""
     if row.kind is Kind.INPUT or row.user is not None or not _small(spec):
         return -1

@@ -9,7 +9,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from tapegrad.program.lower.ir import prelude
-from tapegrad.program.lower.tier import NoRoom, working
+from tapegrad.program.lower.tier import NoRoom, llvm_works, working
 
 __all__ = ["BUDGET", "Code", "held"]
 
@@ -66,7 +66,7 @@ class Code:
         sizes: list[int] = []
         _alive.add(self)
         target, cpu, features = _host()
-        with working:
+        with llvm_works():
             machine = target.create_target_machine(cpu=cpu, features=features, opt=LEVEL, jit=True)
             # a context of its own: constants live as long as their context
             context = llvm.create_context()
@@ -74,22 +74,28 @@ class Code:
             engine.set_object_cache(lambda _, data: sizes.append(len(data)))
             weakref.finalize(self, _free, engine, context).atexit = False
         for text in _modules(functions):
-            with working:
+            with llvm_works():
                 module = llvm.parse_assembly(text, context)
                 engine.add_module(module)
                 engine.finalize_object()
             self.nbytes = sum(sizes)
             if held() > BUDGET:
                 raise NoRoom(f"{held() >> 20} MiB of machine code are in use")
-        with working:
+        with llvm_works():
             for name, _ in functions:
                 self.addresses[name] = engine.get_function_address(name)
 
 
 def _free(engine: Any, context: Any) -> None:
     """Give the machine code back; the context must still be there when its modules go."""
-    engine.close()
-    context.close()
+    # Python may collect garbage anywhere, so waiting for a lock must have an end
+    alone = working.acquire(timeout=1.0)
+    try:
+        engine.close()
+        context.close()
+    finally:
+        if alone:
+            working.release()
 
 
 def _modules(functions: list[tuple[str, str]]) -> list[str]:

@@ -4,8 +4,8 @@ A stretch is cut into functions of a few hundred operations, because compiling a
 in proportion to its length.  Inside a function numbers are LLVM's values; what a later function reads is
 stored in the program's memory.
 
-A function takes (memory, memory as bytes, table of externals, first failed guard so far) and returns the first
-failed guard: guards are compared without branching, so that a function is one basic block.
+A function takes (memory, memory as bytes, table of externals, first failed guard so far) and returns the
+first failed guard: guards are compared without branching, so that a function is one basic block.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHUNK", "functions"]
 
-CHUNK = 500  # operations of one function
+CHUNK = 300  # operations of one function (decision 0011)
 CALLED = 8  # how many operations a call counts as
 NEVER = -1
 
@@ -128,7 +128,9 @@ def _needed(operations: list[tuple], n: int) -> list[bool]:
     return needed
 
 
-def functions(stretch: Stretch, prefix: str, reserve: Callable[[int], int]) -> list[tuple[str, str, list[int]]]:
+def functions(
+    stretch: Stretch, prefix: str, reserve: Callable[[int], int]
+) -> list[tuple[str, str, list[int]]]:
     """The functions of a stretch.
 
     Parameters
@@ -173,9 +175,7 @@ class _Writer:
         for op in self.l.chunks[self.k]:
             self._operation(op)
         p = self.p
-        head = (
-            f"define i64 @{name}({p['double']} %m, {p['i8']} %b, {p['i64']} %e, i64 %f) nounwind {{\n"
-        )
+        head = f"define i64 @{name}({p['double']} %m, {p['i8']} %b, {p['i64']} %e, i64 %f) nounwind {{\n"
         return head + "\n".join([*self.lines, f"ret i64 {self.failed}", "}\n"])
 
     # --- numbers ----------------------------------------------------------------------------------

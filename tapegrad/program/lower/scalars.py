@@ -20,6 +20,7 @@ import numpy as np
 from tapegrad.engine.kernel_table import library
 from tapegrad.ops.table import ROWS, Kind
 from tapegrad.ops.table import rows as table_rows
+from tapegrad.program.lower.arrays import STRUCTURED
 from tapegrad.program.lower.choose import ALIASES, positions
 from tapegrad.program.lower.tier import breathe
 from tapegrad.spec import BOOL, FLOAT64, Spec, intern_spec
@@ -123,7 +124,9 @@ class Stretch:
             return self._single[slot]
         e = self.e
         root = int(e.schedule.root[slot])
-        assert root not in self._of and root not in self._single, f"%{slot} is a view of %{root}, which has no place yet"
+        assert root not in self._of and root not in self._single, (
+            f"%{slot} is a view of %{root}, which has no place yet"
+        )
         spec = self.trace.spec(slot)
         if root in self.trace.constants:
             first = int(e.schedule.offset[slot]) // spec.dtype.itemsize
@@ -299,133 +302,7 @@ class Stretch:
             x = line[X]
             return [self.element(x, k) for k in positions(signature.static, raw)]
         operands = [self._elements(o) for o in line[X : X + row.arity]]
-        return getattr(self, "_" + row.name)(operands, signature, raw, spec)
-
-    def _scatter_strided(self, operands: list[list[int]], signature: Any, raw: int, spec: Spec) -> list[int]:
-        zero = self.constant(0.0)
-        out = [zero] * spec.size
-        (x,) = operands
-        for k, n in zip(positions(signature.static, raw), x):
-            # the interpreter moves single numbers, and adds others to zero
-            out[k] = n if len(x) == 1 else self.add(zero, n)
-        return out
-
-    def _add_strided(self, operands: list[list[int]], signature: Any, raw: int, spec: Spec) -> list[int]:
-        out = list(operands[0])
-        for k, n in zip(positions(signature.static, raw), operands[1]):
-            out[k] = self.add(out[k], n)
-        return out
-
-    def _clear_strided(self, operands: list[list[int]], signature: Any, raw: int, spec: Spec) -> list[int]:
-        out = list(operands[0])
-        for k in positions(signature.static, raw):
-            out[k] = self.constant(0.0)
-        return out
-
-    def _set_strided(self, operands: list[list[int]], signature: Any, raw: int, spec: Spec) -> list[int]:
-        out = list(operands[0])
-        for k, n in zip(positions(signature.static, raw), operands[1]):
-            out[k] = n
-        return out
-
-    def _concat2(self, operands: list[list[int]], signature: Any, raw: int, spec: Spec) -> list[int]:
-        outer, n, m = signature.params[:3]
-        x, y = operands
-        return [a for i in range(outer) for a in (*x[i * n : i * n + n], *y[i * m : i * m + m])]
-
-    _stack2 = _concat2
-
-    def _total(self, terms: Sequence[int]) -> int:
-        out = self.constant(0.0)
-        for n in terms:
-            out = self.add(out, n)
-        return out
-
-    def _pairs(self, s: Sequence[int]) -> int:
-        """Eight numbers, added in pairs."""
-        low = self.add(self.add(s[0], s[1]), self.add(s[2], s[3]))
-        return self.add(low, self.add(self.add(s[4], s[5]), self.add(s[6], s[7])))
-
-    def _sum_all(self, operands: list[list[int]], signature: Any, raw: int, spec: Spec) -> list[int]:
-        (x,) = operands
-        whole = len(x) & -8
-        if whole == 0:
-            return [self._total(x)]
-        # eight lanes begin at zero: what they add up to is never minus zero
-        lanes = [functools.reduce(self.add, x[k:whole:8]) for k in range(8)]
-        total = self.add(self._pairs(lanes), self.constant(0.0))
-        return [functools.reduce(self.add, x[whole:], total)]
-
-    def _sum(self, operands: list[list[int]], signature: Any, raw: int, spec: Spec) -> list[int]:
-        outer, n, inner = signature.params[:3]
-        (x,) = operands
-        out = []
-        for i in range(outer):
-            for l in range(inner):
-                terms = x[i * n * inner + l : (i + 1) * n * inner : inner]
-                out.append(self._run(terms) if inner == 1 else self._column(terms))
-        return out
-
-    def _run(self, terms: list[int]) -> int:
-        """As ``kernels.reduce.block_sum``."""
-        whole = len(terms) & -8
-        if whole == 0:
-            return self._total(terms)
-        lanes = [functools.reduce(self.add, terms[k:whole:8]) for k in range(8)]
-        lanes[0] = self._total([lanes[0], *terms[whole:]])
-        return self._pairs(lanes)
-
-    def _column(self, terms: list[int]) -> int:
-        """As ``kernels.reduce.sum_``: eight rows at a time."""
-        out = self.constant(0.0)
-        whole = len(terms) & -8
-        for j in range(0, whole, 8):
-            out = self.add(out, self._pairs(terms[j : j + 8]))
-        return functools.reduce(self.add, terms[whole:], out)
-
-    def _prod(self, operands: list[list[int]], signature: Any, raw: int, spec: Spec) -> list[int]:
-        outer, n, inner = signature.params[:3]
-        (x,) = operands
-        out = []
-        for i in range(outer):
-            for l in range(inner):
-                out.append(
-                    functools.reduce(self.multiply, x[i * n * inner + l : (i + 1) * n * inner : inner])
-                )
-        return out
-
-    def _dot(self, x: Sequence[int], y: Sequence[int]) -> int:
-        return self._total([self.multiply(a, b) for a, b in zip(x, y)])
-
-    def _matmul(self, operands: list[list[int]], signature: Any, raw: int, spec: Spec) -> list[int]:
-        _, _, _, n, m, k, _, _, _, _, _, batch, step_x, step_y, _, tx, ty, *_ = signature.params
-        x, y = operands
-        out = []
-        for b in range(batch):
-            c, e = b * step_x, b * step_y
-            rows = [x[c + i : c + m * k : m] if tx else x[c + i * k : c + i * k + k] for i in range(m)]
-            columns = [y[e + j * k : e + j * k + k] if ty else y[e + j : e + n * k : n] for j in range(n)]
-            out += [self._dot(row, column) for row in rows for column in columns]
-        return out
-
-    def _matvec(self, operands: list[list[int]], signature: Any, raw: int, spec: Spec) -> list[int]:
-        p = signature.params
-        batch, step_x, step_v, tx, m, k = p[8], p[9], p[10], p[12], p[13], p[14]
-        x, v = operands
-        out = []
-        for b in range(batch):
-            c, w = b * step_x, v[b * step_v : b * step_v + k]
-            if not tx:
-                out += [self._dot(x[c + i * k : c + i * k + k], w) for i in range(m)]
-                continue
-            for j in range(m):  # as ``kernels.blas.rows_sum``: four rows at a time
-                terms = [self.multiply(a, b) for a, b in zip(x[c + j : c + m * k : m], w)]
-                total, whole = self.constant(0.0), k & -4
-                for i in range(0, whole, 4):
-                    s, r = self.add(terms[i], terms[i + 1]), self.add(terms[i + 2], terms[i + 3])
-                    total = self.add(total, self.add(s, r))
-                out.append(functools.reduce(self.add, terms[whole:], total))
-        return out
+        return STRUCTURED[row.name](self, operands, signature, raw, spec)
 
 
 def _add(x: float, y: float) -> float:

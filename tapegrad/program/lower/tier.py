@@ -1,9 +1,8 @@
 """When a program is lowered, and by whom: at once, or by one thread in the background when it is hot.
 
-An instance counts its replays down (``vm.LEFT``); at zero its caller asks for machine code here.  Compiling
-takes about as long as ``REPLAYS`` replays gain, whatever the program's length, plus ``FIXED`` operations' worth for
-a module however small (decision 0011).  The thread ends when there is nothing to do, and a forked child
-starts its own.
+An instance counts its replays down (``vm.LEFT``); at zero its caller asks for machine code here.  After how
+many replays that pays was measured (decision 0011).  The thread ends when there is nothing to do, and a
+forked child starts its own.
 """
 
 from __future__ import annotations
@@ -15,20 +14,22 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tapegrad.program.program import Program
 
-__all__ = ["TIERS", "NoRoom", "begin", "breathe", "lower", "request", "working"]
+__all__ = ["TIERS", "NoRoom", "begin", "breathe", "llvm_works", "lower", "request", "working"]
 
 TIERS = ("auto", "interpret", "native")
-REPLAYS = 4000  # after which the time that the machine code would have saved is a third of compiling's
-FIXED = 1_000_000  # operations that are interpreted before anything is compiled
+REPLAYS = 4000  # and at least: long programs have gained a third of what compiling costs by then
+FIXED = 1_500_000  # replays times operations before anything at all is compiled
 BREATH = 0.0005  # seconds of Python after which the thread lets others run
 IDLE = 2.0  # seconds that the thread waits for more
 
-working = threading.Lock()  # held while LLVM works: forking and leaving wait for it
+working = threading.RLock()  # held while LLVM works: forking and leaving wait for it
 _waiting = threading.Condition()
 _queue: deque[weakref.ref[Program]] = deque()
 _now: weakref.ref[Program] | None = None  # what the thread is lowering
@@ -38,7 +39,16 @@ _last_breath = 0.0
 
 
 class NoRoom(Exception):
-    """The code memory of the process is used up."""
+    """The code memory of the process is used up, or the process is ending."""
+
+
+@contextmanager
+def llvm_works() -> Iterator[None]:
+    """Where LLVM is called."""
+    with working:
+        if _leaving:
+            raise NoRoom("the process is ending")
+        yield
 
 
 def begin(program: Program, tier: str) -> None:
@@ -121,7 +131,8 @@ def _leave() -> None:
     """Do not let the process end while LLVM works in a thread."""
     global _leaving
     _leaving = True
-    working.acquire(timeout=10.0)
+    if working.acquire(timeout=10.0):
+        working.release()  # whoever comes next finds that the process is ending
 
 
 atexit.register(_leave)
