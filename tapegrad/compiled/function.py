@@ -648,6 +648,10 @@ def compile(
     max_traces : int
         How many paths are kept per signature.  When more recordings than this were made and few replays,
         the function is called without compiling from then on, with a warning.
+    tier : {"auto", "interpret", "native"}
+        What runs a recorded path: the interpreter, or machine code for its stretches of numbers and small
+        arrays, made when it is recorded.  By default that is made in the background once a path has been
+        replayed often.  The results are the same.
 
     Returns
     -------
@@ -664,8 +668,8 @@ def compile(
         When called: if an argument is neither data nor hashable, has an unsupported dtype, or if a result is
         no data.
     ValueError
-        If ``static_argnums`` or ``static_argnames`` name no argument; when called, if ``out`` has another
-        shape or dtype than the result.
+        If ``static_argnums`` or ``static_argnames`` name no argument, or ``tier`` is unknown; when called, if
+        ``out`` has another shape or dtype than the result.
     RuntimeError
         When called: if the function draws random numbers, or changes tensors or arrays that others hold.
 

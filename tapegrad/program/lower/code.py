@@ -1,12 +1,19 @@
-"""Machine code of one program: compiled by LLVM, counted, and freed with the program."""
+"""Machine code of one program: compiled by LLVM, counted, and freed with the program.
+
+LLVM is used as an assembler: a shared target machine turns text into object code, a shared linker maps it.  An
+engine for each program (MCJIT, as Numba uses it) would keep 700 KB of LLVM's own structures alive each.
+"""
 
 from __future__ import annotations
 
 import functools
+import itertools
+import sys
 import weakref
 from typing import Any
 
 import llvmlite.binding as llvm
+from llvmlite.binding.orcjit import JITLibraryBuilder, create_lljit_compiler
 
 from tapegrad.program.lower.ir import prelude
 from tapegrad.program.lower.tier import NoRoom, llvm_works, working
@@ -18,6 +25,7 @@ LEVEL = 0  # of LLVM's code generator; see decision 0011
 MODULE = 4000  # lines of text that are compiled at once: how long a fork has to wait
 
 _alive: weakref.WeakSet[Code] = weakref.WeakSet()
+_names = (f"tapegrad_{k}" for k in itertools.count())
 
 
 def held() -> int:
@@ -26,15 +34,24 @@ def held() -> int:
 
 
 @functools.cache
-def _host() -> tuple[Any, str, str]:
+def _machine(level: int) -> Any:
+    """What turns text into object code: for the machine that Numba compiles for, which users may choose."""
     from numba import config
 
-    # the machine that Numba compiles for, which users may choose (NUMBA_CPU_NAME)
     cpu = config.CPU_NAME or llvm.get_host_cpu_name()
     features = config.CPU_FEATURES
     if features is None:
         features = "" if config.CPU_NAME else llvm.get_host_cpu_features().flatten()
-    return llvm.Target.from_default_triple(), cpu, features
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(cpu=cpu, features=features, opt=level, jit=True)
+
+
+@functools.cache
+def _linker() -> Any:
+    machine = llvm.Target.from_default_triple().create_target_machine(opt=LEVEL, jit=True)
+    # the newer of its two linkers needs less memory, and gives it back since LLVM 17
+    newer = llvm.llvm_version_info[0] >= 17 and sys.platform != "win32"
+    return create_lljit_compiler(machine, use_jit_link=newer)
 
 
 class Code:
@@ -45,7 +62,7 @@ class Code:
     addresses : dict
         Name of a function -> its address, good for as long as this object lives.
     nbytes : int
-        Size of the machine code.
+        Size of the object code.
 
     Parameters
     ----------
@@ -57,42 +74,45 @@ class Code:
     NoRoom
         If all programs of the process together would have more than ``BUDGET`` bytes of code.
     RuntimeError
-        If LLVM does not compile it.
+        If LLVM does not compile or link it.
     """
 
     def __init__(self, functions: list[tuple[str, str]]) -> None:
         self.nbytes = 0
-        self.addresses: dict[str, int] = {}
-        sizes: list[int] = []
         _alive.add(self)
-        target, cpu, features = _host()
-        with llvm_works():
-            machine = target.create_target_machine(cpu=cpu, features=features, opt=LEVEL, jit=True)
-            # a context of its own: constants live as long as their context
-            context = llvm.create_context()
-            engine = llvm.create_mcjit_compiler(llvm.parse_assembly("", context), machine)
-            engine.set_object_cache(lambda _, data: sizes.append(len(data)))
-            weakref.finalize(self, _free, engine, context).atexit = False
+        library = JITLibraryBuilder()
         for text in _modules(functions):
             with llvm_works():
-                module = llvm.parse_assembly(text, context)
-                engine.add_module(module)
-                engine.finalize_object()
-            self.nbytes = sum(sizes)
+                data = _assemble(text)
+            self.nbytes += len(data)
             if held() > BUDGET:
                 raise NoRoom(f"{held() >> 20} MiB of machine code are in use")
+            library.add_object_img(data)
+        for name, _ in functions:
+            library.export_symbol(name)
         with llvm_works():
-            for name, _ in functions:
-                self.addresses[name] = engine.get_function_address(name)
+            code = library.link(_linker(), next(_names))
+        self.addresses: dict[str, int] = {name: code[name] for name, _ in functions}
+        weakref.finalize(self, _free, code).atexit = False
 
 
-def _free(engine: Any, context: Any) -> None:
-    """Give the machine code back; the context must still be there when its modules go."""
+def _assemble(text: str) -> bytes:
+    """Object code of a module, in a context of its own: constants live as long as their context."""
+    context = llvm.create_context()
+    module = llvm.parse_assembly(text, context)
+    try:
+        return _machine(LEVEL).emit_object(module)
+    finally:
+        module.close()
+        context.close()
+
+
+def _free(code: Any) -> None:
+    """Give machine code back."""
     # Python may collect garbage anywhere, so waiting for a lock must have an end
     alone = working.acquire(timeout=1.0)
     try:
-        engine.close()
-        context.close()
+        code.close()
     finally:
         if alone:
             working.release()
