@@ -1,7 +1,7 @@
 """Machine code of one program: compiled by LLVM, counted, and freed with the program.
 
-LLVM is used as an assembler: a shared target machine turns text into object code, a shared linker maps it.  An
-engine for each program (MCJIT, as Numba uses it) would keep 700 KB of LLVM's own structures alive each.
+LLVM is used as an assembler: a shared target machine turns text into object code, a shared linker maps it.
+An engine for each program (MCJIT, as Numba uses it) would keep 700 KB of LLVM's own structures alive each.
 """
 
 from __future__ import annotations

@@ -56,6 +56,7 @@ class _Lifetimes:
         self.needed = _needed(operations, n)
         self.chunks: list[list[tuple]] = [[]]
         self.made, self.last = [NEVER] * n, [NEVER] * n
+        calls: list[tuple[int, list[int]]] = []  # where, and what they compute
         count = room = 0
         for k, op in enumerate(operations):
             if not self.needed[k]:
@@ -68,8 +69,7 @@ class _Lifetimes:
             if op[0] is CALL:
                 count += CALLED * len(op[1])
                 room = max(room, _padded(len(op[1])))
-                for x in op[1]:
-                    self.made[x] = here
+                calls.append((here, op[1]))
                 for operand in op[3]:
                     for x in operand:
                         self.last[x] = here
@@ -81,10 +81,11 @@ class _Lifetimes:
                 self.made[op[1]] = here
                 for x in op[2:]:
                     self.last[x] = here
-        self.buffers = reserve(4 * 8 * room) if room else 0  # of a call: result and operands
+        self.operands = reserve(3 * 8 * room) if room else 0  # of a call
         self.room = room
         self.homes = list(stretch.homes)
         self._place(reserve)
+        self._place_results(calls, reserve)
 
     def _place(self, reserve: Callable[[int], int]) -> None:
         """Memory for what a later function reads; used again once nobody does."""
@@ -100,6 +101,23 @@ class _Lifetimes:
             for x in numbers:
                 self.homes[x] = (-1, free.pop() if free else reserve(8))
             free += [home[1] for x in leaving[k] if (home := self.homes[x]) is not None]
+
+    def _place_results(self, calls: list[tuple[int, list[int]]], reserve: Callable[[int], int]) -> None:
+        """Memory for what calls compute: read where the kernel has written it."""
+        free: dict[int, list[int]] = {}  # by size
+        leaving: list[list[tuple[int, int]]] = [[] for _ in self.chunks]
+        done = 0
+        for here, results in calls:
+            while done < here:
+                for size, offset in leaving[done]:
+                    free.setdefault(size, []).append(offset)
+                done += 1
+            size = 8 * _padded(len(results))
+            places = free.get(size)
+            offset = places.pop() if places else reserve(size)
+            for m, x in enumerate(results):
+                self.homes[x] = (-1, offset + 8 * m)
+            leaving[max(here, *(self.last[x] for x in results))].append((size, offset))
 
 
 def _padded(n: int) -> int:
@@ -167,6 +185,7 @@ class _Writer:
         self.lines: list[str] = []
         self.named: dict[int, str] = {}
         self.external: dict[int, str] = {}
+        self.filled: dict[int, list[int]] = {}  # what lies in the buffers of operands
         self.count = self.effects = 0
         self.tests: list[int] = []
         self.failed = "%f"
@@ -290,27 +309,25 @@ class _Writer:
 
     def _call(self, results: list[int], kernel: int, operands: list[list[int]]) -> None:
         """Operands go to buffers in memory, one after the other; a kernel reads and writes arrays."""
-        first, room = self.l.buffers, 8 * self.l.room
         n = _padded(len(results))
+        home = self.l.homes[results[0]]
+        assert home is not None
+        offsets = [home[1], *(self.l.operands + 8 * k * self.l.room for k in range(3))]
         for k, numbers in enumerate(operands):
-            for m, x in enumerate([*numbers, *numbers[-1:] * (n - len(numbers))]):
-                self._store(x, first + (k + 1) * room + 8 * m)
+            if self.filled.get(k) != numbers:  # sine and cosine of the same
+                for m, x in enumerate([*numbers, *numbers[-1:] * (n - len(numbers))]):
+                    self._store(x, offsets[k + 1] + 8 * m)
+                self.filled[k] = numbers
+        self.effects += 1
         base = self._fresh()
         self.lines.append(f"{base} = ptrtoint {self.p['i8']} %b to i64")
         places = []
-        for k in range(4):
+        for offset in offsets:
             at = self._fresh()
-            self.lines.append(f"{at} = add i64 {base}, {first + k * room}")
+            self.lines.append(f"{at} = add i64 {base}, {offset}")
             places.append(f"i64 {at}")
         target = f"inttoptr (i64 {kernel} to i64 (i64, i64, i64, i64, i64)*)"
         if _opaque():
             target = f"inttoptr (i64 {kernel} to ptr)"
         arguments = ", ".join([f"i64 {n}", *places])
         self.lines.append(f"{self._fresh()} = call i64 {target}({arguments})")
-        for m, x in enumerate(results):
-            if self.l.last[x] == NEVER:
-                continue
-            at, out = self._double_at(first + 8 * m), f"%v{x}"
-            self.lines.append(f"{out} = load double, {self.p['double']} {at}, align 8")
-            self.named[x] = out
-            self._made(x)
