@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tapegrad as tg
-from tapegrad import sweeps
+from tapegrad import _jit, sweeps
 from tapegrad.engine import expand
 from tapegrad.ops.table import PUBLIC, ROWS, Kind
 from tapegrad.ops.table import rows as table_rows
@@ -418,7 +418,7 @@ def test_hash_table_grows():
 def probe_table(keys, values, key):
     """The plain Python form of `engine.expand.find` over arrays."""
     with np.errstate(over="ignore"):
-        return expand.find.py_func(keys, values, np.int64(len(values) - 1), key)
+        return _jit.engine[expand.find](keys, values, np.int64(len(values) - 1), key)
 
 
 def test_two_threads_sweep_at_the_same_time():

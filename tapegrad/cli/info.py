@@ -24,7 +24,7 @@ def _version(package: str) -> str:
 
 def run() -> int:
     """Print versions, CPU, cache and threads; return 0."""
-    from tapegrad import _jit
+    from tapegrad import _jit, _machine
 
     heading("Versions")
     rows = [("tapegrad", tapegrad.__version__), ("python", platform.python_version())]
@@ -32,11 +32,11 @@ def run() -> int:
     print_table(("package", "version"), [*rows, ("platform", platform.platform())])
 
     heading("CPU")
-    features = _jit.llvm.get_host_cpu_features()
-    found = [name for name in INTERESTING if features.get(name)]
+    processor, features = _machine.host()
+    found = [name for name in INTERESTING if f"+{name}" in features.split(",")]
     print_table(
         ("", "value"),
-        [("name", _jit.llvm.get_host_cpu_name()), ("features used", ", ".join(found) or "none of note")],
+        [("name", processor), ("features used", ", ".join(found) or "none of note")],
     )
 
     heading("Kernel cache")
@@ -45,7 +45,7 @@ def run() -> int:
         print("no writable folder: kernels are compiled anew in each process (set TAPEGRAD_CACHE_DIR)")
     else:
         files = [f for f in folder.iterdir() if f.is_file()]
-        kernels = [f for f in files if f.suffix == ".kernel"]
+        kernels = [f for f in files if f.suffix == ".code"]
         print_table(
             ("", "value"),
             [

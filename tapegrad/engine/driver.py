@@ -28,6 +28,7 @@ from tapegrad.engine.walk import (
     saves_for_others,
     seed,
 )
+from tapegrad.ops import fast
 from tapegrad.ops.table import rows as table_rows
 from tapegrad.spec import table as spec_table
 from tapegrad.tape import MUTATED, OP_MASK, Ghost, Tape
@@ -35,6 +36,8 @@ from tapegrad.tensor import Tensor, tensor_from_array
 
 if TYPE_CHECKING:
     from tapegrad.ops.table import Row
+
+fast.install()
 
 __all__ = ["Runner", "call_hooks", "run_backward", "run_forward"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapegrad._jit import array, copy_bytes, fill_bytes, jit
+from tapegrad._jit import array, copy_bytes, fill_bytes, jit, stack
 from tapegrad.engine.layout import ITEMSIZE, NDIM, SHAPE, SIZE
 from tapegrad.spec import MAX_DIMS
 
@@ -115,8 +115,8 @@ def _advance(specs, large, run, strides, index, offset):
 @jit
 def load_broadcast(target, source, itemsize, specs, small, large, start, n):
     """Write elements ``start`` to ``start + n`` of ``source`` broadcast to shape ``large``."""
-    strides = np.empty(MAX_DIMS, np.int64)
-    index = np.empty(MAX_DIMS, np.int64)
+    strides = stack(MAX_DIMS)
+    index = stack(MAX_DIMS)
     nd = specs[32 * large + NDIM]
     offset = _locate(specs, small, large, start, strides, index)
     last = specs[32 * large + SHAPE + nd - 1]
@@ -211,8 +211,8 @@ def reduce_into(target, source, dtype, specs, small, large, start, n):
     if specs[32 * small + SIZE] == 1:
         _add_one(target, sum_of(source, n, dtype), dtype)
         return
-    strides = np.empty(MAX_DIMS, np.int64)
-    index = np.empty(MAX_DIMS, np.int64)
+    strides = stack(MAX_DIMS)
+    index = stack(MAX_DIMS)
     nd = specs[32 * large + NDIM]
     offset = _locate(specs, small, large, start, strides, index)
     last = specs[32 * large + SHAPE + nd - 1]

@@ -207,20 +207,26 @@ class Library:
         near = hasattr(row.forward, "near") and dtype.kind == "f"
         if which == FORWARD:
             assert row.forward is not None
-            names["OP"] = getattr(_jit.scalar_namespace(), row.forward.__name__)
-            if near:
-                names["NEAR_OP"] = getattr(_jit.scalar_namespace(True), row.forward.__name__)
-                return _jit.kernel(f"{row.name}_fwd_{dtype.name}", near_fwd, 5, names)
-            return _jit.kernel(f"{row.name}_fwd_{dtype.name}", _FWD[row.arity], 5, names)
+            called = row.forward.__name__
+            function = near_fwd if near else _FWD[row.arity]
+
+            def forward() -> dict[str, Any]:
+                from tapegrad._compile import scalars
+
+                return {**names, "OP": getattr(scalars(), called), "NEAR_OP": getattr(scalars(True), called)}
+
+            return _jit.kernel(f"{row.name}_fwd_{dtype.name}", function, 5, forward)
         rule = row.rules[which - 1]
         assert isinstance(rule, FunctionType)
-        names["OP"] = _jit.device_rule(rule)
         names["TG"] = (names["TX"], names["TY"], names["TZ"])[which - 1]
-        name = f"{row.name}_bwd{which - 1}_{dtype.name}"
-        if near and rule_uses(rule) & L.USES_X:
-            names["NEAR_OP"] = _jit.device_rule(rule, near=True)
-            return _jit.kernel(name, near_bwd, 7, names)
-        return _jit.kernel(name, _BWD[row.arity], 7, names)
+        kernel: Callable = near_bwd if near and rule_uses(rule) & L.USES_X else _BWD[row.arity]
+
+        def reverse() -> dict[str, Any]:
+            from tapegrad._compile import device_rule
+
+            return {**names, "OP": device_rule(rule), "NEAR_OP": device_rule(rule, near=True)}
+
+        return _jit.kernel(f"{row.name}_bwd{which - 1}_{dtype.name}", kernel, 7, reverse)
 
     def warm(self, dtypes: tuple[str, ...] = ("float64",)) -> Iterator[tuple[int, int, str]]:
         """Build every kernel for ``dtypes``; yield (done, total, name) as it goes."""

@@ -25,7 +25,8 @@ from numba.extending import intrinsic, is_jitted
 from numba.np.arrayobj import populate_array
 from numba.np.numpy_support import from_dtype
 
-from tapegrad import _jit
+from tapegrad import _intrinsics, _jit
+from tapegrad._compile import FLAGS
 from tapegrad.engine.layout import OP_MASK, USER_STATUS
 from tapegrad.kernels.memory import TO, T, array
 from tapegrad.ops.table import rows
@@ -132,7 +133,7 @@ def jitted(function: Callable, checked: bool = False) -> Any:
 
     With ``checked`` an index out of bounds is an error.
     """
-    return function if is_jitted(function) else numba.njit(**{**_jit.FLAGS, "boundscheck": checked})(function)
+    return function if is_jitted(function) else numba.njit(**{**FLAGS, "boundscheck": checked})(function)
 
 
 def result_type(name: str, function: Any, operands: Sequence[Any], what: str) -> Any:
@@ -168,13 +169,13 @@ def compile_scalar(source: str, scope: dict[str, Any]) -> Any:
     """Jit a function of scalars from generated source, to be inlined into tile loops."""
     space = {"__name__": __name__, **scope}
     exec(source, space)
-    return numba.njit(**_jit.FLAGS, forceinline=True)(space["rule"])
+    return numba.njit(**FLAGS, forceinline=True)(space["rule"])
 
 
 def _build(row: Row, part: str, function: Callable, n_args: int, names: dict[str, Any]) -> int:
     name = f"{row.name}_{row.op}_{part}"
     try:
-        return _jit.kernel(name, function, n_args, names, keep=False)
+        return _jit.foreign(name, function, n_args, names)
     except NumbaError as error:
         raise TypeError(f"{row.name}: {part} does not compile: {_reason(error)}") from None
 
@@ -245,7 +246,7 @@ def _viewer(kind: Any) -> Any:
     return view
 
 
-@numba.njit(**_jit.FLAGS)
+@numba.njit(**FLAGS)
 def _store(out, value, wrong):
     """Copy what the user's function returned; refuse another shape."""
     for k in range(out.ndim):
@@ -256,13 +257,13 @@ def _store(out, value, wrong):
     return 0
 
 
-@numba.njit(**_jit.FLAGS)
+@numba.njit(**FLAGS)
 def _store_element(out, value, wrong):
     out[()] = value[()]
     return 0
 
 
-@numba.njit(**_jit.FLAGS)
+@numba.njit(**FLAGS)
 def _store_number(out, value, wrong):
     out[()] = value
     return 0
@@ -356,7 +357,7 @@ class ArrayCode:
             "WRONG": WRONG_SHAPE | row.op,
         }
         names["REPORT"] = self.report.ctypes.data
-        names["array"], names["i8"] = _jit.array, np.int64
+        names["array"], names["i8"] = _intrinsics.array, np.int64
         store = (
             _store if self.out_ndim else _store_element if isinstance(found, types.Array) else _store_number
         )

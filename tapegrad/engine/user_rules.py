@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tapegrad import _jit
+from tapegrad._compile import global_names, scalars
 from tapegrad.engine import layout as L
 from tapegrad.engine.templates import aside, placeholder
 from tapegrad.engine.user_kernels import is_jitted
@@ -94,7 +94,7 @@ def recordable(function: Callable, known: dict[int, Any] | None = None) -> Calla
     copy = FunctionType(plain.__code__, scope, plain.__name__, plain.__defaults__, cells or None)
     copy.__kwdefaults__ = plain.__kwdefaults__
     known[id(plain)] = copy
-    for name in _jit._global_names(plain.__code__):
+    for name in global_names(plain.__code__):
         if name in scope:
             scope[name] = _substitute(scope[name], known)
     for cell, old in zip(cells, plain.__closure__ or ()):
@@ -195,7 +195,7 @@ def _term(tape: Tape, i: int, names: tuple[str, ...], scope: dict[str, Any]) -> 
         return f"u{row.op}({', '.join(arguments)})"
     assert row.forward is not None
     function = row.forward.__name__
-    scope[f"f_{function}"] = getattr(_jit.scalar_namespace(), function)
+    scope[f"f_{function}"] = getattr(scalars(), function)
     return f"f_{function}({', '.join(arguments)})"
 
 
@@ -223,7 +223,7 @@ def _feed(update: Callable[[bytes], None], value: Any, seen: set[int]) -> None:
         seen.add(id(value))
         _feed(update, (value.__code__, value.__defaults__, value.__kwdefaults__), seen)
         _feed(update, [c.cell_contents for c in value.__closure__ or ()], seen)
-        for name in sorted(_jit._global_names(value.__code__)):
+        for name in sorted(global_names(value.__code__)):
             _feed(update, (name, value.__globals__.get(name)), seen)
     elif isinstance(value, CodeType):
         update(value.co_code)

@@ -43,8 +43,8 @@ class Signature:
 
 
 _signatures: dict[tuple, Signature] = {}
-_joined: dict[tuple[Spec, Spec], Spec] = {}  # what two floating specs of one dtype broadcast to
 SIGNATURE_LIMIT = 8192
+JOINED_LIMIT = 256
 
 
 def _remember(key: tuple, signature: Signature) -> Signature:
@@ -265,9 +265,9 @@ def record_elementwise(row: Row, operands: Sequence[Any], depth: int = 1) -> Ten
     if row.arity == 2 and out.floating and all(isinstance(o, Tensor) for o in operands):
         first, second = operands[0]._spec, operands[1]._spec
         if first.dtype is second.dtype is out.dtype:
-            if len(_joined) >= SIGNATURE_LIMIT:
-                _joined.clear()
-            _joined[(first, second)] = out
+            if len(first.joined) >= JOINED_LIMIT:
+                first.joined.clear()
+            first.joined[second] = out
     op, rg = row.op, 0
     if needs_grad and tape.grad_enabled and row.rules and out.floating:
         op |= GRAD
@@ -318,11 +318,14 @@ def cast(x: Tensor, dtype: np.dtype) -> Tensor:
 # --- the fast paths -------------------------------------------------------------------------------
 
 
-def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict[str, Callable]:
+def elementwise_functions(
+    row: Row, slow: Callable = record_elementwise, depth: int = 1
+) -> dict[str, Callable]:
     """Build the public function of an elementwise row, and its reflected operator if binary.
 
     One closure per row: the opcode is a constant, the common case makes no call but the appends.
-    ``slow(row, operands)`` records what the fast path cannot take.  The same dozen lines stand in it
+    ``slow(row, operands)`` records what the fast path cannot take; ``depth`` is how many frames up the
+    user's is (``ops.fast`` may put a function in front).  The same dozen lines stand in it
     three times on purpose: a helper would cost a call, a sixth of the whole operation.
     """
     op, opg = row.op, row.op | GRAD
@@ -336,7 +339,7 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
             tape = current.tape
             spec = x._spec
             slot = x._slot if x._tape is tape else tape.bind(x)
-            frame = _getframe(1)
+            frame = _getframe(depth)
             if x._rg and tape.grad_enabled:
                 tape.emit((opg, spec.id, slot, 0, frame.f_lasti))
                 rg = NONLEAF
@@ -365,7 +368,7 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
         rg = x._rg
         if y.__class__ is Tensor:
             if y._spec is not spec:
-                joined = _joined.get((spec, y._spec))  # broadcasting of equal dtypes
+                joined = spec.joined.get(y._spec)  # broadcasting of equal dtypes
                 if joined is None:
                     return slow(row, (x, y), 1)
                 spec = joined
@@ -378,7 +381,7 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
             y_slot = -len(tape.consts)
         else:
             return slow(row, (x, y), 1)
-        frame = _getframe(1)
+        frame = _getframe(depth)
         if rg and tape.grad_enabled:
             tape.emit((opg, spec.id, x_slot, y_slot, frame.f_lasti))
             rg = NONLEAF
@@ -406,7 +409,7 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
         spec = y._spec
         slot = y._slot if y._tape is tape else tape.bind(y)
         tape.consts.append(x)
-        frame = _getframe(1)
+        frame = _getframe(depth)
         if y._rg and tape.grad_enabled:
             tape.emit((opg, spec.id, -len(tape.consts), slot, frame.f_lasti))
             rg = NONLEAF

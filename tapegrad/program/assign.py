@@ -23,7 +23,6 @@ FOREVER = 1 << 60
 NOWHERE = -1
 
 
-@jit
 def next_place(top, nbytes):
     """Where ``nbytes`` go in a memory that is taken up to ``top``, and how far it is taken then."""
     if nbytes > 64:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad._jit import jit
+from tapegrad._jit import jit, stack
 from tapegrad.engine.kernel_table import library
 from tapegrad.engine.layout import ARITY, DTYPE, KIND, KIND_ELEMENTWISE, TYPED_BY
 from tapegrad.engine.tiles import N_DTYPES, WHICH
@@ -80,7 +80,7 @@ def _emit_scalars(
 
     ``index[i]`` is a slot's place as a number of float64, ``const_index`` a constant's.
     """
-    a = np.zeros(3, np.int64)
+    a = stack(3)
     count = 0  # where the count of the batch under way stands
     for m in range(len(rows)):
         i = rows[m]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad import _jit
+from tapegrad._jit import at, invoke, jit
 from tapegrad.engine.memory import address_of
 from tapegrad.program import vm
 from tapegrad.program.program import Program, _Instance, data_address
@@ -130,11 +131,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-@_jit.jit
+@jit
 def call_native(target, handle, arguments, results):
     """Call ``run_native`` from Python; ``HOT`` once if a program has run often."""
-    status = _jit.invoke(target, (handle, arguments, results))
-    words = _jit.at(handle)
+    status = invoke(target, (handle, arguments, results))
+    words = at(handle)
     if status == 0 and words[vm.H_HOT] != 0:
         words[vm.H_HOT] = 0
         return vm.HOT
@@ -168,6 +169,8 @@ def njit_function(handle: Handle) -> Callable:
 
     See ``Compiled.numba`` for what it takes and returns.
     """
+    from tapegrad import _intrinsics
+
     scalar = bool(handle.outputs) and handle.outputs[0].ndim == 0 and handle.outputs[0].dtype == np.float64
     rest = handle.outputs[1:] if scalar else handle.outputs
     inputs = [f"x{k}" for k in range(len(handle.inputs))]
@@ -190,7 +193,7 @@ def njit_function(handle: Handle) -> Callable:
     lines += ["        refuse(status)"]
     lines += ["    return loaded(place)" if scalar else "    return status"]
     space: dict[str, Any] = {
-        "np": np, "entry": entry, "handle": handle.address, "spill": _jit.spill,
+        "np": np, "entry": entry, "handle": handle.address, "spill": _intrinsics.spill,
         "refuse": _refuse(), "loaded": _loaded(), "zero": 0,
     }  # fmt: skip
     for n, s in zip(inputs + outs, [*handle.inputs, *rest]):
@@ -204,7 +207,9 @@ def njit_function(handle: Handle) -> Callable:
 
 @functools.cache
 def _loaded() -> Any:
-    array, double = _jit.array, np.float64
+    from tapegrad._intrinsics import array
+
+    double = np.float64
 
     def loaded(place):  # type: ignore[no-untyped-def]
         return array(place, 1, double)[0]
@@ -263,6 +268,9 @@ def c_address(handle: Handle) -> tuple[int, str]:
     from numba import types
     from numba.core.ccallback import CFunc
 
+    from tapegrad import _intrinsics
+    from tapegrad._compile import FLAGS
+
     specs = [*handle.inputs, *handle.outputs]
     if any(s.dtype != np.float64 for s in specs):
         listed = ", ".join(map(repr, specs))
@@ -296,11 +304,12 @@ def c_address(handle: Handle) -> tuple[int, str]:
         )
         kinds = types.int64(types.CPointer(types.float64), types.CPointer(types.float64))
     space: dict[str, Any] = {
-        "np": np, "entry": entry, "handle": handle.address, "spill": _jit.spill, "invoke": _jit.invoke,
-        "array": _jit.array, "double": np.float64, "word": _jit.word,
+        "np": np, "entry": entry, "handle": handle.address, "spill": _intrinsics.spill,
+        "invoke": _intrinsics.invoke, "array": _intrinsics.array, "double": np.float64,
+        "word": _intrinsics.word,
     }  # fmt: skip
     exec(compile(source, "<tapegrad replay>", "exec"), space)
-    options = {k: v for k, v in _jit.FLAGS.items() if k != "nogil"}
+    options = {k: v for k, v in FLAGS.items() if k != "nogil"}
     function = CFunc(space["replay"], (kinds.args, kinds.return_type), {}, options)
     function.compile()
     _immortal.append((function, handle))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad._jit import jit
+from tapegrad._jit import allocate, jit, release
 from tapegrad.engine.kernel_table import library
 from tapegrad.engine.layout import (
     ARITY,
@@ -128,7 +128,9 @@ def _classify(code, info, specs, blocks, far, native, cls, root, offset):
 @jit
 def _group(code, info, specs, cls, root, n_shapes, group, kinds, shapes, counts):
     """Put rows into groups; returns how many there are."""
-    last = np.full(n_shapes + 2, -1, np.int64)
+    last = allocate(n_shapes + 2)
+    for k in range(n_shapes + 2):
+        last[k] = -1
     n = 0
     for i in range(len(code)):
         group[i] = -1
@@ -177,6 +179,7 @@ def _group(code, info, specs, cls, root, n_shapes, group, kinds, shapes, counts)
                 last[shape] = g
         group[i] = g
         counts[g] += 1
+    release(last)
     return n
 
 
@@ -253,10 +256,13 @@ def _batch_calls(
     ``batch[i]`` numbers the call that a row belongs to.
     """
     n = len(rows)
-    missing = np.zeros(n, np.int64)
-    first = np.zeros(n + 1, np.int64)
+    missing, first, fill, heap = allocate(n), allocate(n + 1), allocate(n), allocate(n)
+    following, fresh = allocate(n), allocate(n)
+    first[n] = 0
     for m in range(n):
         position[rows[m]] = m
+        missing[m] = first[m] = 0
+        following[m] = -1
     for m in range(n):
         i = rows[m]
         for k in range(info[code[i, OP], ARITY]):
@@ -266,8 +272,8 @@ def _batch_calls(
                 first[position[root[o]] + 1] += 1
     for m in range(n):
         first[m + 1] += first[m]
-    readers = np.empty(max(first[n], 1), np.int64)
-    fill = first[:n].copy()
+        fill[m] = first[m]
+    readers = allocate(max(first[n], 1))
     for m in range(n):
         i = rows[m]
         for k in range(info[code[i, OP], ARITY]):
@@ -276,14 +282,12 @@ def _batch_calls(
                 p = position[root[o]]
                 readers[fill[p]] = m
                 fill[p] += 1
-    heap = np.empty(n, np.int64)
     n_heap = 0
-    queue_first = np.full(n_queues, -1, np.int64)
-    queue_last = np.full(n_queues, -1, np.int64)
-    queue_length = np.zeros(n_queues, np.int64)
-    following = np.full(n, -1, np.int64)
+    queue_first, queue_last, queue_length = allocate(n_queues), allocate(n_queues), allocate(n_queues)
+    for q in range(n_queues):
+        queue_first[q] = queue_last[q] = -1
+        queue_length[q] = 0
     done = 0
-    fresh = np.empty(n, np.int64)
     n_fresh = 0
     for m in range(n):
         if missing[m] == 0:
@@ -335,6 +339,10 @@ def _batch_calls(
                     n_fresh += 1
     for m in range(n):
         out[m] = rows[out[m]]
+    for rows_each in (missing, first, fill, heap, following, fresh, readers):
+        release(rows_each)
+    for queues_each in (queue_first, queue_last, queue_length):
+        release(queues_each)
     return n_batches
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tapegrad import _jit
+from tapegrad import _compile, _jit
 from tapegrad.kernels import vector_math as v
 from tapegrad.kernels.memory import TO, T, array
 
@@ -33,7 +33,7 @@ def loop(n, out, x):
 
 
 def compiled(function: Callable, x: np.ndarray) -> np.ndarray:
-    names = {"T": np.float64, "TO": np.float64, "OP": _jit._device(function, {})}
+    names = {"T": np.float64, "TO": np.float64, "OP": _compile.device(function, {})}
     address = _jit.kernel(f"test_vector_math_{function.__name__}", loop, 3, names)
     out = np.empty_like(x)
     ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 3)(address)(len(x), out.ctypes.data, x.ctypes.data)
@@ -219,11 +219,7 @@ def test_tile_and_single_element_agree() -> None:
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86 assembly")
 @pytest.mark.parametrize("name", CASES)
 def test_loops_are_vectorised(name: str) -> None:
-    names: dict[str, Any] = {"T": np.float64, "TO": np.float64, "OP": _jit._device(CASES[name][0], {})}
-    key = f"test_vector_math_assembly_{name}"
-    if _jit.CACHE_DIR is not None:
-        (_jit.CACHE_DIR / f"{key}.kernel").unlink(missing_ok=True)  # machine code has no assembly text
-    _jit.kernel(key, loop, 3, names)
-    assembly = _jit._libraries[key][0].get_asm_str()
+    names: dict[str, Any] = {"T": np.float64, "TO": np.float64, "OP": _compile.device(CASES[name][0], {})}
+    assembly = _compile.assembly(loop, 3, names)
     assert any(f"{op}pd" in assembly for op in ("vmul", "mul", "vfmadd213", "vfmadd231", "vfmadd132"))
     assert any(f"v{op}pd" in assembly for op in ("add", "sub")) or "addpd" in assembly

@@ -15,6 +15,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite.binding.orcjit import JITLibraryBuilder, create_lljit_compiler
 
+from tapegrad._machine import host
 from tapegrad.program.lower.ir import prelude
 from tapegrad.program.lower.tier import NoRoom, llvm_works, working
 
@@ -35,13 +36,8 @@ def held() -> int:
 
 @functools.cache
 def _machine(level: int) -> Any:
-    """What turns text into object code: for the machine that Numba compiles for, which users may choose."""
-    from numba import config
-
-    cpu = config.CPU_NAME or llvm.get_host_cpu_name()
-    features = config.CPU_FEATURES
-    if features is None:
-        features = "" if config.CPU_NAME else llvm.get_host_cpu_features().flatten()
+    """What turns text into object code."""
+    cpu, features = host()
     target = llvm.Target.from_default_triple()
     return target.create_target_machine(cpu=cpu, features=features, opt=level, jit=True)
 

@@ -11,7 +11,7 @@ import functools
 
 import numpy as np
 
-from tapegrad._jit import jit
+from tapegrad._jit import allocate, jit, release, stack
 from tapegrad.engine.kernel_table import library
 from tapegrad.engine.layout import ARITY, KIND, KIND_MOVEMENT
 from tapegrad.ops.table import ROWS
@@ -44,9 +44,10 @@ def _move(code, info, roles, floating, negative, add, subtract, wanted, out, new
     Row ``i`` is ``new[i]``, negated if ``flip[i]``; ``wanted[i]`` must not be.  ``origin`` maps back.
     """
     n = 0
-    done = np.full(2 * len(code), -1, np.int64)  # negations that had to be written
-    a = np.zeros(3, np.int64)
-    f = np.zeros(3, np.int64)
+    done = allocate(2 * len(code))  # negations that had to be written
+    for k in range(2 * len(code)):
+        done[k] = -1
+    a, f = stack(3), stack(3)
     for i in range(len(code)):
         op = code[i, OP]
         role = roles[op]
@@ -114,6 +115,7 @@ def _move(code, info, roles, floating, negative, add, subtract, wanted, out, new
         origin[n] = i
         new[i] = n
         n += 1
+    release(done)
     return n
 
 

@@ -1,0 +1,244 @@
+"""What jitted code does with raw memory and bits, as instructions of LLVM.
+
+Each function is known to engine and kernels by its plain twin in `tapegrad.kernels.memory`.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+
+@intrinsic
+def array(typingctx, address, n, dtype):
+    """View ``n`` elements of ``dtype`` at ``address``: a bare pointer that can be indexed.
+
+    A pointer, not a Numba array: nothing is reference-counted, compiling takes half the time, and
+    kernels have no use for anything but ``a[i]``.
+    """
+    element = dtype.dtype if isinstance(dtype, types.NumberClass) else types.boolean
+
+    def codegen(context, builder, signature, args):
+        target = context.get_value_type(signature.return_type)
+        return builder.inttoptr(args[0], target)
+
+    return types.CPointer(element)(address, n, dtype), codegen
+
+
+@intrinsic
+def words(typingctx, a):
+    """View an ``int64`` array as a bare pointer: no wrap-around of negative indices, no strides."""
+
+    def codegen(context, builder, signature, args):
+        return context.make_array(signature.args[0])(context, builder, args[0]).data
+
+    return types.CPointer(a.dtype)(a), codegen
+
+
+@intrinsic
+def at(typingctx, address):
+    """View ``int64`` words at an address."""
+
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+
+    return types.CPointer(types.int64)(types.int64), codegen
+
+
+@intrinsic(prefer_literal=True)
+def stack(typingctx, n):
+    """Room for ``n`` (a literal) words on the stack of the calling function."""
+    count = n.literal_value
+
+    def codegen(context, builder, signature, args):
+        return cgutils.alloca_once(builder, ir.IntType(64), size=count)
+
+    return types.CPointer(types.int64)(n), codegen
+
+
+@intrinsic
+def allocate(typingctx, n):
+    """``n`` words, uninitialised, until ``release``."""
+
+    def codegen(context, builder, signature, args):
+        word = ir.IntType(64)
+        kind = ir.FunctionType(ir.IntType(8).as_pointer(), [word])
+        malloc = cgutils.get_or_insert_function(builder.module, kind, "malloc")
+        nbytes = builder.mul(args[0], ir.Constant(word, 8))
+        return builder.bitcast(builder.call(malloc, [nbytes]), word.as_pointer())
+
+    return types.CPointer(types.int64)(types.int64), codegen
+
+
+@intrinsic
+def release(typingctx, pointer):
+    """Give back what ``allocate`` returned."""
+
+    def codegen(context, builder, signature, args):
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte])
+        free = cgutils.get_or_insert_function(builder.module, kind, "free")
+        builder.call(free, [builder.bitcast(args[0], byte)])
+        return context.get_dummy_value()
+
+    return types.void(pointer), codegen
+
+
+@intrinsic
+def invoke(typingctx, target, words):
+    """Call the C function at ``target`` with a tuple of integers; its integer result is a status."""
+
+    def codegen(context, builder, signature, args):
+        word = ir.IntType(64)
+        values = cgutils.unpack_tuple(builder, args[1])
+        kind = ir.FunctionType(word, [word] * len(values))
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
+
+    return types.int64(types.int64, words), codegen
+
+
+@intrinsic
+def call_n(typingctx, target, words):
+    """Call the C function at ``target`` with a tuple of integers or addresses; no result."""
+
+    def codegen(context, builder, signature, args):
+        word = ir.IntType(64)
+        values = cgutils.unpack_tuple(builder, args[1])
+        kind = ir.FunctionType(ir.VoidType(), [word] * len(values))
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, words), codegen
+
+
+@intrinsic
+def fill_bytes(typingctx, address, value, n):
+    """``memset(address, value, n)``."""
+
+    def codegen(context, builder, signature, args):
+        byte, word = ir.IntType(8), ir.IntType(64)
+        pointer = builder.inttoptr(args[0], byte.as_pointer())
+        function = builder.module.declare_intrinsic("llvm.memset", [byte.as_pointer(), word])
+        volatile = ir.Constant(ir.IntType(1), 0)
+        builder.call(function, [pointer, builder.trunc(args[1], byte), args[2], volatile])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def copy_bytes(typingctx, target, source, n):
+    """``memcpy(target, source, n)``."""
+
+    def codegen(context, builder, signature, args):
+        byte, word = ir.IntType(8), ir.IntType(64)
+        pointers = [builder.inttoptr(a, byte.as_pointer()) for a in args[:2]]
+        function = builder.module.declare_intrinsic(
+            "llvm.memcpy", [byte.as_pointer(), byte.as_pointer(), word]
+        )
+        builder.call(function, [*pointers, args[2], ir.Constant(ir.IntType(1), 0)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def take(typingctx, address):
+    """Take the lock in the word at ``address``; whether it was free."""
+
+    def codegen(context, builder, signature, args):
+        word = ir.IntType(64)
+        pointer = builder.inttoptr(args[0], word.as_pointer())
+        zero, one = ir.Constant(word, 0), ir.Constant(word, 1)
+        pair = builder.cmpxchg(pointer, zero, one, "acquire", "monotonic")
+        return builder.extract_value(pair, 1)
+
+    return types.boolean(types.int64), codegen
+
+
+@intrinsic
+def give_back(typingctx, address):
+    """Release the lock in the word at ``address``."""
+
+    def codegen(context, builder, signature, args):
+        word = ir.IntType(64)
+        pointer = builder.inttoptr(args[0], word.as_pointer())
+        builder.store_atomic(ir.Constant(word, 0), pointer, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@intrinsic
+def spill(typingctx, value):
+    """The address of a copy of a number, or of a tuple of words, on the stack of the calling function."""
+
+    def codegen(context, builder, signature, args):
+        kind = signature.args[0]
+        word = ir.IntType(64)
+        if isinstance(kind, types.BaseTuple):
+            words = cgutils.unpack_tuple(builder, args[0])
+            place = cgutils.alloca_once(builder, word, size=max(len(words), 1))
+            for k, w in enumerate(words):
+                builder.store(w, builder.gep(place, [ir.Constant(ir.IntType(32), k)]))
+        else:
+            place = cgutils.alloca_once_value(builder, args[0])
+        return builder.ptrtoint(place, word)
+
+    return types.int64(value), codegen
+
+
+@intrinsic
+def word(typingctx, pointer):
+    """A pointer as an integer."""
+
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(args[0], ir.IntType(64))
+
+    return types.int64(pointer), codegen
+
+
+@intrinsic
+def like(typingctx, value, x):
+    """``value`` in the dtype of ``x``."""
+    target = types.unliteral(x)
+
+    def codegen(context, builder, signature, args):
+        return context.cast(builder, args[0], signature.args[0], signature.return_type)
+
+    return target(value, x), codegen
+
+
+@intrinsic
+def muladd(typingctx, x, y, z):
+    """``x * y + z``, fused where the machine does that at no cost."""
+    double = ir.DoubleType()
+
+    def codegen(context, builder, signature, args):
+        signature = ir.FunctionType(double, [double] * 3)
+        function = builder.module.declare_intrinsic("llvm.fmuladd", [double], signature)
+        return builder.call(function, args)
+
+    return types.float64(types.float64, types.float64, types.float64), codegen
+
+
+@intrinsic
+def f64_to_bits(typingctx, x):
+    """The 64 bits of a float64, as an int64."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.IntType(64))
+
+    return types.int64(types.float64), codegen
+
+
+@intrinsic
+def bits_to_f64(typingctx, bits):
+    """The float64 that 64 bits stand for."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.DoubleType())
+
+    return types.float64(types.int64), codegen
