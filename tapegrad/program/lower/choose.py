@@ -67,7 +67,8 @@ def lowerable(trace: Trace) -> tuple[np.ndarray, np.ndarray, int]:
     work = 0
     known: dict[tuple, int] = {}
     specs = code[:, SPEC].tolist()
-    for i, (op, spec, x, y, z, sig) in enumerate(code.tolist()):
+    # by columns: a list for each row would have Python look for garbage again and again
+    for i, (op, spec, x, y, z, sig) in enumerate(zip(*code.T.tolist())):
         row = table_rows[op]
         operands = (x, y, z)[: row.arity]
         if row.kind is Kind.ELEMENTWISE:

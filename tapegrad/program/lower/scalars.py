@@ -163,7 +163,7 @@ class Stretch:
         single, names = self._single, self.names
         pending: list[tuple[int, list[list[int]]]] = []  # of the call under way: row, operands
         call = -1
-        for m, (i, line) in enumerate(zip(rows, trace.code[rows].tolist())):
+        for m, (i, line) in enumerate(zip(rows, zip(*trace.code[rows].T.tolist()))):
             if m % 256 == 0:
                 breathe()
             if pending and (batch[m] < 0 or batch[m] != call):
@@ -295,7 +295,7 @@ class Stretch:
 
     # --- rows of other kinds ----------------------------------------------------------------------
 
-    def _structured(self, i: int, row: Any, line: list[int], spec: Spec) -> list[int]:
+    def _structured(self, i: int, row: Any, line: Sequence[int], spec: Spec) -> list[int]:
         signature = self.trace.signatures[line[SIG]]
         raw = line[Z] if row.arity < 3 else 0
         if row.kind is Kind.MOVEMENT:
