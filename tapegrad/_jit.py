@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dis
 import hashlib
+import math
 import os
 import pickle
 import platform
@@ -50,7 +51,7 @@ FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": F
 
 # What machine code is made from; the command line and the printing are not.
 _COMPILED = (
-    "_jit.py", "spec.py", "tape.py", "trace.py", "engine/*.py", "kernels/*.py", "ops/*.py", "program/**/*.py"
+    "_jit.py", "spec.py", "tape.py", "trace.py", "engine/*.py", "kernels/**/*.py", "ops/*.py", "program/**/*.py"
 )  # fmt: skip
 
 
@@ -331,15 +332,16 @@ def like(typingctx, value, x):
 
 @intrinsic
 def muladd(typingctx, x, y, z):
-    """``x * y + z``, fused where the machine does that at no cost."""
-    double = ir.DoubleType()
+    """``x * y + z``, fused where the machine does that at no cost; in float32 if all three are."""
+    narrow = x == y == z == types.float32
+    kind, element = (types.float32, ir.FloatType()) if narrow else (types.float64, ir.DoubleType())
 
     def codegen(context, builder, signature, args):
-        signature = ir.FunctionType(double, [double] * 3)
-        function = builder.module.declare_intrinsic("llvm.fmuladd", [double], signature)
+        signature = ir.FunctionType(element, [element] * 3)
+        function = builder.module.declare_intrinsic("llvm.fmuladd", [element], signature)
         return builder.call(function, args)
 
-    return types.float64(types.float64, types.float64, types.float64), codegen
+    return kind(kind, kind, kind), codegen
 
 
 @intrinsic
@@ -362,6 +364,26 @@ def bits_to_f64(typingctx, bits):
     return types.float64(types.int64), codegen
 
 
+@intrinsic
+def f32_to_bits(typingctx, x):
+    """The 32 bits of a float32, as an int32."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.IntType(32))
+
+    return types.int32(types.float32), codegen
+
+
+@intrinsic
+def bits_to_f32(typingctx, bits):
+    """The float32 that the last 32 bits of an integer stand for."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.FloatType())
+
+    return types.float32(types.int32), codegen
+
+
 # --- kernels --------------------------------------------------------------------------------------
 
 if hasattr(os, "register_at_fork"):
@@ -378,6 +400,8 @@ _BITS = {
     "like": like,
     "f64_to_bits": f64_to_bits,
     "bits_to_f64": bits_to_f64,
+    "f32_to_bits": f32_to_bits,
+    "bits_to_f32": bits_to_f32,
     "call_n": call_n,
     "muladd": muladd,
 }
@@ -385,14 +409,23 @@ _FAST: dict[bool, Any] = {False: False, True: {"reassoc", "contract"}}
 
 
 def _device(function: Callable, names: dict[str, Any], fastmath: bool = False) -> Any:
-    """Jit a plain helper function, with the globals a kernel sees (memoised per dtype)."""
-    key = (function, names.get("T"), names.get("TO"), fastmath)
+    """Jit a plain helper function, with the globals a kernel sees (memoised per dtype).
+
+    ``names["OPERANDS"]``: the dtype that functions of scalars are called with (`kernels.twins`).
+    """
+    operands = names.get("OPERANDS")
+    key = (function, names.get("T"), names.get("TO"), operands, fastmath)
     if key not in _jitted:
-        bound = _rebind(function, names, fastmath)
+        if operands is not None:
+            part = "single" if operands is np.float32 else "integer" if operands().dtype.kind in "iu" else ""
+            chosen = getattr(function, part, function) if part else function
+            bound = _rebind(chosen, names, fastmath)
+        else:
+            bound = _rebind(function, names, fastmath)
         # scalar functions and rules: a call left in a tile loop would keep it from being vectorised
-        jitted = numba.njit(**FLAGS, forceinline=not names, fastmath=_FAST[fastmath])(bound)
+        jitted = numba.njit(**FLAGS, forceinline="T" not in names, fastmath=_FAST[fastmath])(bound)
         integer = getattr(function, "integer", None)
-        if integer is not None:
+        if integer is not None and operands is None:
             jitted = _by_kind(jitted, _device(integer, names), function.__code__.co_argcount)
         _jitted[key] = jitted
     return _jitted[key]
@@ -431,7 +464,11 @@ def _by_kind(floating: Any, integer: Any, n_args: int) -> Any:
 def _rebind(function: Callable, names: dict[str, Any], fastmath: bool = False) -> Any:
     """Copy ``function`` with ``names`` as globals and the plain functions it calls jitted."""
     scope = dict(function.__globals__)
+    own = scope.get("OPERANDS")
+    if own is not None and "OPERANDS" in names:
+        names = {**names, "OPERANDS": own}
     scope.update(names)
+    narrow = names.get("OPERANDS") is np.float32
     for name in _global_names(function.__code__):
         value = scope.get(name)
         if isinstance(value, pytypes.FunctionType) and value.__module__.startswith("tapegrad."):
@@ -442,9 +479,16 @@ def _rebind(function: Callable, names: dict[str, Any], fastmath: bool = False) -
             else:
                 scope[name] = _device(value, names, fastmath)
         elif value is scalar:
-            scope[name] = scalar_namespace()
+            scope[name] = scalar_namespace(names.get("OPERANDS", names.get("T")))
+        elif narrow and type(value) is float:
+            scope[name] = np.float32(value)
+    code = function.__code__
+    if narrow:
+        code = code.replace(
+            co_consts=tuple(np.float32(c) if type(c) is float else c for c in code.co_consts)
+        )
     copy = pytypes.FunctionType(
-        function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
+        code, scope, function.__name__, function.__defaults__, function.__closure__
     )
     copy.__module__ = function.__module__
     return copy
@@ -458,32 +502,42 @@ def _global_names(code: pytypes.CodeType) -> set[str]:
     return names
 
 
-def device_rule(rule: Callable, near: bool = False) -> Any:
+Range = tuple[float, float]
+
+
+def device_rule(rule: Callable, operands: Any, inside: Range | None = None) -> Any:
     """Jit a derivative rule (its ``f`` becomes the namespace of jitted scalar functions)."""
     with global_compiler_lock:
-        if near:
-            scope = {**rule.__globals__, "f": scalar_namespace(True)}
-            rule = pytypes.FunctionType(rule.__code__, scope, rule.__name__)
-        return _device(rule, {})
+        scope = {**rule.__globals__, "f": scalar_namespace(operands, inside)}
+        rule = pytypes.FunctionType(rule.__code__, scope, rule.__name__, None, rule.__closure__)
+        return _device(rule, {"OPERANDS": operands})
 
 
-_scalars: dict[bool, pytypes.ModuleType] = {}
+_scalars: dict[Any, pytypes.ModuleType] = {}
 
 
-def scalar_namespace(near: bool = False) -> pytypes.ModuleType:
+def scalar_namespace(operands: Any = None, inside: Range | None = None) -> pytypes.ModuleType:
     """The functions of ``kernels.scalar``, jitted, as a namespace that kernels may use.
 
-    With ``near``, those that have a branch-free form for arguments up to ``NEAR`` are that form.
+    ``operands`` is the dtype of their operands; without it they tell integers from others themselves.
+    Those that have a quicker form for operands in the range ``inside`` are that form.
     """
     with global_compiler_lock:
-        if near not in _scalars:
-            space = pytypes.ModuleType("tapegrad_scalars")
-            for name, value in vars(scalar).items():
-                if isinstance(value, pytypes.FunctionType):
-                    chosen = getattr(value, "near", value) if near else value
-                    setattr(space, name, _device(chosen, {}))
-            _scalars[near] = space
-    return _scalars[near]
+        key = (operands, inside)
+        if key not in _scalars:
+            names = {} if operands is None else {"OPERANDS": operands}
+
+            def look_up(name: str) -> Any:
+                value = vars(scalar).get(name)
+                if not isinstance(value, pytypes.FunctionType):
+                    raise AttributeError(name)
+                low, high = getattr(value, "range", (math.inf, -math.inf))
+                quick = inside is not None and low <= inside[0] and inside[1] <= high
+                return _device(value.quick if quick else value, names)  # type: ignore[attr-defined]
+
+            _scalars[key] = pytypes.ModuleType("tapegrad_scalars")
+            _scalars[key].__getattr__ = look_up  # type: ignore[method-assign]
+    return _scalars[key]
 
 
 def kernel(

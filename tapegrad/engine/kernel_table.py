@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import math
 from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
@@ -12,8 +13,7 @@ import numpy as np
 from tapegrad import _jit
 from tapegrad.engine import layout as L
 from tapegrad.kernels import move
-from tapegrad.kernels.memory import TO, T, array, int64
-from tapegrad.kernels.vector_math import NEAR
+from tapegrad.kernels.memory import TO, T, array, int64, like
 from tapegrad.ops.table import Kind, Row, rows
 from tapegrad.spec import BOOL, DTYPES, dtype_index
 
@@ -23,8 +23,10 @@ FORWARD, ACCUMULATE = 0, 4  # which kernel of a row; 1 to 3 are the reverse kern
 WHICH = 5
 
 OP: Callable = abs  # placeholder: the compiler substitutes the row's scalar function
-NEAR_OP: Callable = abs
+QUICK_OP: Callable = abs
+LOW = HIGH = 0.0
 TX = TY = TZ = T
+EVERYWHERE = (-math.inf, math.inf)
 
 
 def unary_fwd(n, out, x, y, z):
@@ -55,7 +57,7 @@ def unary_bwd(n, gx, g, out, x, y, z):
     for i in range(n):
         gi = go[i]
         d = OP(gi, o[i], a[i])
-        ga[i] += d if gi != 0 else gi * 0
+        ga[i] += d if gi != 0 else like(0, d)
     return 0
 
 
@@ -65,7 +67,7 @@ def binary_bwd(n, gx, g, out, x, y, z):
     for i in range(n):
         gi = go[i]
         d = OP(gi, o[i], a[i], b[i])
-        ga[i] += d if gi != 0 else gi * 0
+        ga[i] += d if gi != 0 else like(0, d)
     return 0
 
 
@@ -75,41 +77,109 @@ def ternary_bwd(n, gx, g, out, x, y, z):
     for i in range(n):
         gi = go[i]
         d = OP(gi, o[i], a[i], b[i], c[i])
-        ga[i] += d if gi != 0 else gi * 0
+        ga[i] += d if gi != 0 else like(0, d)
     return 0
 
 
-# sin and its like have a branch-free form for arguments up to NEAR: loops over it are vectorised.
-def near_fwd(n, out, x, y, z):
+# Functions that have a quicker form for operands in a range: sine and its like, lgamma.
+def ranged_fwd(n, out, x, y, z):
     o, a = array(out, n, TO), array(x, n, TX)
     far = 0
     for i in range(n):
-        far |= int64((a[i] > NEAR) | (a[i] < -NEAR))
+        far |= int64((a[i] > HIGH) | (a[i] < LOW))
     if far == 0:
         for i in range(n):
-            o[i] = NEAR_OP(a[i])
+            o[i] = QUICK_OP(a[i])
     else:
         for i in range(n):
             o[i] = OP(a[i])
     return 0
 
 
-def near_bwd(n, gx, g, out, x, y, z):
+def ranged_bwd(n, gx, g, out, x, y, z):
     o, a = array(out, n, TO), array(x, n, TX)
     go, ga = array(g, n, TO), array(gx, n, TG)
     far = 0
     for i in range(n):
-        far |= int64((a[i] > NEAR) | (a[i] < -NEAR))
+        far |= int64((a[i] > HIGH) | (a[i] < LOW))
     if far == 0:
         for i in range(n):
             gi = go[i]
-            d = NEAR_OP(gi, o[i], a[i])
-            ga[i] += d if gi != 0 else gi * 0
+            d = QUICK_OP(gi, o[i], a[i])
+            ga[i] += d if gi != 0 else like(0, d)
     else:
         for i in range(n):
             gi = go[i]
             d = OP(gi, o[i], a[i])
-            ga[i] += d if gi != 0 else gi * 0
+            ga[i] += d if gi != 0 else like(0, d)
+    return 0
+
+
+# Powers: most tiles have one exponent.  With it written into the loop, nothing is left of the other cases.
+def power_fwd(n, out, x, y, z):
+    o, a, b = array(out, n, TO), array(x, n, TX), array(y, n, TY)
+    e = b[0] if n > 0 else like(1, b[0])
+    varied = 0
+    for i in range(n):
+        varied |= int64(b[i] != e)
+    if varied:
+        for i in range(n):
+            o[i] = OP(a[i], b[i])
+    elif e == 2:
+        for i in range(n):
+            o[i] = QUICK_OP(a[i], like(2, e))
+    elif e == 3:
+        for i in range(n):
+            o[i] = QUICK_OP(a[i], like(3, e))
+    elif e == 0.5:
+        for i in range(n):
+            o[i] = QUICK_OP(a[i], like(0.5, e))
+    elif e == -1:
+        for i in range(n):
+            o[i] = QUICK_OP(a[i], like(-1, e))
+    else:
+        for i in range(n):
+            o[i] = OP(a[i], e)
+    return 0
+
+
+def power_bwd(n, gx, g, out, x, y, z):
+    o, a, b = array(out, n, TO), array(x, n, TX), array(y, n, TY)
+    go, ga = array(g, n, TO), array(gx, n, TG)
+    e = b[0] if n > 0 else like(1, b[0])
+    varied = 0
+    for i in range(n):
+        varied |= int64(b[i] != e)
+    if varied:
+        for i in range(n):
+            gi = go[i]
+            d = OP(gi, o[i], a[i], b[i])
+            ga[i] += d if gi != 0 else like(0, d)
+    elif e == 2:
+        for i in range(n):
+            gi = go[i]
+            d = QUICK_OP(gi, o[i], a[i], like(2, e))
+            ga[i] += d if gi != 0 else like(0, d)
+    elif e == 3:
+        for i in range(n):
+            gi = go[i]
+            d = QUICK_OP(gi, o[i], a[i], like(3, e))
+            ga[i] += d if gi != 0 else like(0, d)
+    elif e == 0.5:
+        for i in range(n):
+            gi = go[i]
+            d = QUICK_OP(gi, o[i], a[i], like(0.5, e))
+            ga[i] += d if gi != 0 else like(0, d)
+    elif e == -1:
+        for i in range(n):
+            gi = go[i]
+            d = QUICK_OP(gi, o[i], a[i], like(-1, e))
+            ga[i] += d if gi != 0 else like(0, d)
+    else:
+        for i in range(n):
+            gi = go[i]
+            d = OP(gi, o[i], a[i], e)
+            ga[i] += d if gi != 0 else like(0, d)
     return 0
 
 
@@ -199,28 +269,33 @@ class Library:
         return _jit.kernel(full, function, 6, {"T": t, "TO": to}, fastmath)
 
     def _elementwise(self, row: Row, dtype: np.dtype, which: int) -> int:
-        out = elementwise_out(row, dtype)
-        t = _storage(dtype)
-        names: dict[str, Any] = {"T": t, "TX": t, "TY": t, "TZ": t, "TO": _storage(out)}
+        assert row.forward is not None
+        t, floating = _storage(dtype), dtype.kind == "f"
+        names: dict[str, Any] = {"T": t, "TX": t, "TY": t, "TZ": t, "TO": _storage(elementwise_out(row, dtype))}
         if row.dtype_rule == "where":
             names["TX"] = np.uint8
-        near = hasattr(row.forward, "near") and dtype.kind == "f"
-        if which == FORWARD:
-            assert row.forward is not None
-            names["OP"] = getattr(_jit.scalar_namespace(), row.forward.__name__)
-            if near:
-                names["NEAR_OP"] = getattr(_jit.scalar_namespace(True), row.forward.__name__)
-                return _jit.kernel(f"{row.name}_fwd_{dtype.name}", near_fwd, 5, names)
-            return _jit.kernel(f"{row.name}_fwd_{dtype.name}", _FWD[row.arity], 5, names)
-        rule = row.rules[which - 1]
-        assert isinstance(rule, FunctionType)
-        names["OP"] = _jit.device_rule(rule)
-        names["TG"] = (names["TX"], names["TY"], names["TZ"])[which - 1]
-        name = f"{row.name}_bwd{which - 1}_{dtype.name}"
-        if near and rule_uses(rule) & L.USES_X:
-            names["NEAR_OP"] = _jit.device_rule(rule, near=True)
-            return _jit.kernel(name, near_bwd, 7, names)
-        return _jit.kernel(name, _BWD[row.arity], 7, names)
+        inside = getattr(row.forward, "range", EVERYWHERE) if floating else EVERYWHERE
+
+        def operation(inside: Any) -> Any:
+            if which == FORWARD:
+                return getattr(_jit.scalar_namespace(t, inside), row.forward.__name__)
+            rule = row.rules[which - 1]
+            assert isinstance(rule, FunctionType)
+            return _jit.device_rule(rule, t, inside)
+
+        names["OP"] = operation(EVERYWHERE)
+        loop = (_FWD if which == FORWARD else _BWD)[row.arity]
+        if which != FORWARD:
+            names["TG"] = (names["TX"], names["TY"], names["TZ"])[which - 1]
+        if row.forward.__name__ == "power" and floating and which < 2:
+            names["QUICK_OP"] = operation(None)
+            loop = power_fwd if which == FORWARD else power_bwd
+        elif inside != EVERYWHERE and (which == FORWARD or rule_uses(row.rules[0]) & L.USES_X):
+            names["QUICK_OP"] = operation(inside)
+            names["LOW"], names["HIGH"] = map(t, inside)
+            loop = ranged_fwd if which == FORWARD else ranged_bwd
+        name = f"{row.name}_fwd_{dtype.name}" if which == FORWARD else f"{row.name}_bwd{which - 1}_{dtype.name}"
+        return _jit.kernel(name, loop, 5 if which == FORWARD else 7, names)
 
     def warm(self, dtypes: tuple[str, ...] = ("float64",)) -> Iterator[tuple[int, int, str]]:
         """Build every kernel for ``dtypes``; yield (done, total, name) as it goes."""

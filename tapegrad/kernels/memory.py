@@ -7,7 +7,19 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["TO", "T", "array", "bits_to_f64", "call_n", "f64_to_bits", "int64", "like", "muladd"]
+__all__ = [
+    "TO",
+    "T",
+    "array",
+    "bits_to_f32",
+    "bits_to_f64",
+    "call_n",
+    "f32_to_bits",
+    "f64_to_bits",
+    "int64",
+    "like",
+    "muladd",
+]
 
 int64 = np.int64
 # Placeholders: the compiler substitutes the dtype a kernel is built for.
@@ -40,6 +52,16 @@ def f64_to_bits(x: Any) -> Any:
 def bits_to_f64(bits: Any) -> Any:
     """The float64 that 64 bits stand for."""
     return np.int64(bits).view(np.float64)
+
+
+def f32_to_bits(x: Any) -> Any:
+    """The 32 bits of a float32, as an integer."""
+    return np.int64(np.float32(x).view(np.int32))
+
+
+def bits_to_f32(bits: Any) -> Any:
+    """The float32 that the last 32 bits of an integer stand for."""
+    return np.uint32(int(bits) & 0xFFFFFFFF).view(np.float32)
 
 
 def call_n(target: int, words: tuple) -> None:

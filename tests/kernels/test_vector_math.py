@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tapegrad import _jit
-from tapegrad.kernels import vector_math as v
+import tapegrad.kernels.scalar as v
 from tapegrad.kernels.memory import TO, T, array
 
 mpmath = pytest.importorskip("mpmath")

@@ -1,0 +1,111 @@
+"""What powers are computed from, in float64: logarithms to base 2, and what is special."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tapegrad.kernels.math.constants import (
+    FRACTION,
+    INF,
+    LARGEST,
+    MAGIC,
+    NAN,
+    ONE_BITS,
+    TWO52,
+    clamp,
+    upper,
+)
+from tapegrad.kernels.memory import bits_to_f64, f64_to_bits, muladd
+
+OPERANDS = np.float64
+SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
+TWO_OVER_LN2, TWO_OVER_LN2_HI, TWO_OVER_LN2_LO = 2.8853900817779268, 2.885390043258667, 3.851925982253235e-08
+THIRD, THIRD_HI, THIRD_LO = 0.3333333333333333, 0.3333333283662796, 4.967053731282552e-09
+
+
+def log2_pair(x):
+    """``a, b``: ``log2(x) = a + b`` to 2**-64 of itself, ``a`` of 26 bits; ``x`` positive, finite.
+
+    ``log2(m) = (s + s**3 / 3 + ...) 2 / log(2)`` with ``s = (m - 1) / (m + 1)``.  What is larger than
+    2**-12 of it is computed in two parts, the first of few enough bits that products are exact.
+    """
+    tiny = x < 2.2250738585072014e-308
+    h = f64_to_bits(x * 18014398509481984.0 if tiny else x) + (ONE_BITS - SQRT_HALF_BITS)
+    e = np.int64(np.uint64(h) >> np.uint64(52))
+    k = bits_to_f64(e | 0x4330000000000000) - (TWO52 + 1077.0 if tiny else TWO52 + 1023.0)
+    f = bits_to_f64((h & FRACTION) + SQRT_HALF_BITS) - 1.0
+    den = upper(2.0 + f)
+    den_low = f - (den - 2.0)
+    inverse = 1.0 / (2.0 + f)
+    s = upper(f * inverse)
+    s_low = ((f - s * den) - s * den_low) * inverse
+    z_high, z_low = s * s, s_low * (2.0 * s + s_low)
+    z = z_high + z_low
+    y = z * z
+    w = y * y
+    a0 = muladd(0.1428571428566509, z, 0.20000000000000015)
+    a1 = muladd(0.0909090382352893, z, 0.11111111137414585)
+    a2 = muladd(0.06642270526454454, z, 0.07692808984719217)
+    b0 = muladd(a1, y, a0)
+    b1 = muladd(0.0646545229480057, y, a2)
+    p = muladd(b1, w, b0)
+    head = upper(z_high)
+    t = head * THIRD_HI
+    u = muladd(head, THIRD_LO, muladd((z_high - head) + z_low, THIRD, z * z * p))
+    q = upper(t + u)
+    q_low = (t - q) + u
+    cube = s * q
+    total = s + cube
+    rest = ((s - total) + cube) + (s_low + muladd(s, q_low, s_low * (t + u)))
+    first = upper(total + rest)
+    second = (total - first) + rest
+    a = first * TWO_OVER_LN2_HI
+    b = muladd(first, TWO_OVER_LN2_LO, second * TWO_OVER_LN2)
+    out = k + a
+    b = ((k - out) + a) + b
+    first = upper(out + b)
+    return first, (out - first) + b
+
+
+def power_special(x, y, out):
+    """``x ** y`` where ``out`` is that of ``abs(x)``, if ``x`` is finite and not zero."""
+    a = np.fabs(x)
+    whole = np.floor(y) == y
+    half = 0.5 * y
+    odd = whole & (np.floor(half) != half)
+    end = INF if (y < 0) == (a == 0) else 0.0
+    end = x + y if (x != x) | (y != y) else end
+    good = (a > 0) & (a <= LARGEST)
+    out = out if good else end
+    out = NAN if (x < 0) & good & (not whole) else out
+    out = -out if odd & (np.copysign(1.0, x) < 0) else out
+    return 1.0 if (x == 1.0) | (y == 0) else out
+
+
+def power_short(x, y):
+    """``x ** y`` of float32 numbers: good to 2**-28."""
+    good = (x > 0) & (x <= LARGEST)
+    h = f64_to_bits(x if good else 1.0) + (ONE_BITS - SQRT_HALF_BITS)
+    e = np.int64(np.uint64(h) >> np.uint64(52))
+    k = bits_to_f64(e | 0x4330000000000000) - (TWO52 + 1023.0)
+    f = bits_to_f64((h & FRACTION) + SQRT_HALF_BITS) - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    y = z * z
+    w = y * y
+    a0 = muladd(0.961796673242571, z, 2.8853900817901557)
+    a1 = muladd(0.4116714259786555, z, 0.5770836053360119)
+    b0 = muladd(a1, y, a0)
+    p = muladd(0.34075532857415763, w, b0)
+    v = clamp(clamp(y, -1e40, 1e40) * muladd(s, p, k), -300.0, 300.0)
+    t = v + MAGIC
+    r = v - (t - MAGIC)
+    z = r * r
+    y = z * z
+    a0 = muladd(0.6931472068147077, r, 0.9999999999271071)
+    a1 = muladd(0.05550327359187793, r, 0.24022651360290956)
+    a2 = muladd(0.0013400642214660588, r, 0.009618048825831529)
+    b0 = muladd(a1, z, a0)
+    b1 = muladd(0.00015452845548968936, z, a2)
+    p = muladd(b1, y, b0)
+    return p * bits_to_f64((f64_to_bits(t) + 1023) << 52)
