@@ -274,7 +274,8 @@ class Library:
         names: dict[str, Any] = {"T": t, "TX": t, "TY": t, "TZ": t, "TO": _storage(elementwise_out(row, dtype))}
         if row.dtype_rule == "where":
             names["TX"] = np.uint8
-        inside = getattr(row.forward, "range", EVERYWHERE) if floating else EVERYWHERE
+        ranged = floating and row.arity == 1
+        inside = getattr(row.forward, "range", EVERYWHERE) if ranged else EVERYWHERE
 
         def operation(inside: Any) -> Any:
             if which == FORWARD:
@@ -283,7 +284,7 @@ class Library:
             assert isinstance(rule, FunctionType)
             return _jit.device_rule(rule, t, inside)
 
-        names["OP"] = operation(EVERYWHERE)
+        names["OP"] = operation(EVERYWHERE if floating else None)
         loop = (_FWD if which == FORWARD else _BWD)[row.arity]
         if which != FORWARD:
             names["TG"] = (names["TX"], names["TY"], names["TZ"])[which - 1]

@@ -275,6 +275,8 @@ def zeta_any(x, y):
         return INF
     if q > LARGEST:
         return 0.0
+    if s > LARGEST:
+        return power_any(q, -s)
     if q > 0:
         return _zeta_sum(s, q)
     if np.floor(s) != s:

@@ -82,8 +82,8 @@ def power_special(x, y, out):
     return 1.0 if (x == 1.0) | (y == 0) else out
 
 
-def power_short(x, y):
-    """``x ** y`` of float32 numbers: good to 2**-28."""
+def power_short(x, exponent):
+    """``x ** exponent`` of float32 numbers, good to 2**-28."""
     good = (x > 0) & (x <= LARGEST)
     h = f64_to_bits(x if good else 1.0) + (ONE_BITS - SQRT_HALF_BITS)
     e = np.int64(np.uint64(h) >> np.uint64(52))
@@ -97,7 +97,7 @@ def power_short(x, y):
     a1 = muladd(0.4116714259786555, z, 0.5770836053360119)
     b0 = muladd(a1, y, a0)
     p = muladd(0.34075532857415763, w, b0)
-    v = clamp(clamp(y, -1e40, 1e40) * muladd(s, p, k), -300.0, 300.0)
+    v = clamp(clamp(exponent, -1e40, 1e40) * muladd(s, p, k), -300.0, 300.0)
     t = v + MAGIC
     r = v - (t - MAGIC)
     z = r * r
