@@ -250,7 +250,7 @@ def _zeta_sum(s, q):
         out += power_any(q + k, -s)
     a = q + 10.0
     tail = power_any(a, -s)
-    out += tail * (a / (s - 1.0) + 0.5)
+    out += power_any(a, 1.0 - s) / (s - 1.0) + 0.5 * tail
     factor = tail * s / a
     for k in range(12):
         out += EULER[k] * factor
