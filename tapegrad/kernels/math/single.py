@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from tapegrad.kernels.math.power_parts import power_short, power_special
-from tapegrad.kernels.memory import bits_to_f32, f32_to_bits, muladd
+from tapegrad.kernels.memory import bits_to_f32, f32_to_bits, like, muladd
 
 OPERANDS = np.float32
 
@@ -32,8 +32,8 @@ TINY = 1.1754943508222875e-38
 
 
 def clamp(x, low, high):
-    v = low if x < low else x
-    return high if v > high else v
+    v = like(low, x) if x < low else x
+    return like(high, x) if v > high else v
 
 
 def upper(x):
