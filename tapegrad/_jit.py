@@ -345,6 +345,19 @@ def muladd(typingctx, x, y, z):
 
 
 @intrinsic
+def product_error(typingctx, x, y, p):
+    """``x * y - p``, rounded once."""
+    element, kind = ir.DoubleType(), types.float64
+
+    def codegen(context, builder, signature, args):
+        signature = ir.FunctionType(element, [element] * 3)
+        function = builder.module.declare_intrinsic("llvm.fma", [element], signature)
+        return builder.call(function, [args[0], args[1], builder.fneg(args[2])])
+
+    return kind(kind, kind, kind), codegen
+
+
+@intrinsic
 def f64_to_bits(typingctx, x):
     """The 64 bits of a float64, as an int64."""
 
@@ -405,6 +418,8 @@ _BITS = {
     "call_n": call_n,
     "muladd": muladd,
 }
+if llvm.get_host_cpu_features().get("fma") or platform.machine() in ("aarch64", "arm64"):
+    _BITS["product_error"] = product_error  # elsewhere this would be a call
 _FAST: dict[bool, Any] = {False: False, True: {"reassoc", "contract"}}
 
 

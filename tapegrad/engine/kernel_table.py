@@ -12,7 +12,7 @@ import numpy as np
 
 from tapegrad import _jit
 from tapegrad.engine import layout as L
-from tapegrad.kernels import move
+from tapegrad.kernels import move, scalar
 from tapegrad.kernels.memory import TO, T, array, int64, like
 from tapegrad.ops.table import Kind, Row, rows
 from tapegrad.spec import BOOL, DTYPES, dtype_index
@@ -84,10 +84,10 @@ def ternary_bwd(n, gx, g, out, x, y, z):
 # Functions that have a quicker form for operands in a range: sine and its like, lgamma.
 def ranged_fwd(n, out, x, y, z):
     o, a = array(out, n, TO), array(x, n, TX)
-    far = 0
+    inside = 0
     for i in range(n):
-        far |= int64((a[i] > HIGH) | (a[i] < LOW))
-    if far == 0:
+        inside += int64((a[i] >= LOW) & (a[i] <= HIGH))  # NaN is not
+    if inside == n:
         for i in range(n):
             o[i] = QUICK_OP(a[i])
     else:
@@ -99,10 +99,10 @@ def ranged_fwd(n, out, x, y, z):
 def ranged_bwd(n, gx, g, out, x, y, z):
     o, a = array(out, n, TO), array(x, n, TX)
     go, ga = array(g, n, TO), array(gx, n, TG)
-    far = 0
+    inside = 0
     for i in range(n):
-        far |= int64((a[i] > HIGH) | (a[i] < LOW))
-    if far == 0:
+        inside += int64((a[i] >= LOW) & (a[i] <= HIGH))  # NaN is not
+    if inside == n:
         for i in range(n):
             gi = go[i]
             d = QUICK_OP(gi, o[i], a[i])
@@ -214,6 +214,11 @@ def rule_uses(rule: Callable) -> int:
     return used
 
 
+def _calls_ranged(rule: Callable | None) -> bool:
+    """Whether a rule calls functions that have a quicker form for operands in a range."""
+    return rule is not None and any(hasattr(getattr(scalar, n, None), "quick") for n in rule.__code__.co_names)
+
+
 class Library:
     """Kernel addresses and row facts as flat arrays."""
 
@@ -276,6 +281,8 @@ class Library:
             names["TX"] = np.uint8
         ranged = floating and row.arity == 1
         inside = getattr(row.forward, "range", EVERYWHERE) if ranged else EVERYWHERE
+        if which != FORWARD and not _calls_ranged(row.rules[which - 1]):
+            inside = EVERYWHERE
 
         def operation(inside: Any) -> Any:
             if which == FORWARD:
@@ -291,7 +298,7 @@ class Library:
         if row.forward.__name__ == "power" and floating and which < 2:
             names["QUICK_OP"] = operation(None)
             loop = power_fwd if which == FORWARD else power_bwd
-        elif inside != EVERYWHERE and (which == FORWARD or rule_uses(row.rules[0]) & L.USES_X):
+        elif inside != EVERYWHERE:
             names["QUICK_OP"] = operation(inside)
             names["LOW"], names["HIGH"] = map(t, inside)
             loop = ranged_fwd if which == FORWARD else ranged_bwd

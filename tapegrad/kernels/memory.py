@@ -19,6 +19,7 @@ __all__ = [
     "int64",
     "like",
     "muladd",
+    "product_error",
 ]
 
 int64 = np.int64
@@ -72,3 +73,13 @@ def call_n(target: int, words: tuple) -> None:
 def muladd(x: Any, y: Any, z: Any) -> Any:
     """``x * y + z``; compiled, it is rounded once where the machine has such an instruction."""
     return x * y + z
+
+
+def product_error(x: Any, y: Any, p: Any) -> Any:
+    """``x * y - p`` of float64 numbers, ``p`` being their rounded product: what was lost.
+
+    Compiled, one instruction where the machine multiplies and adds without rounding in between.
+    """
+    a, b = bits_to_f64(f64_to_bits(x) & -(1 << 27)), bits_to_f64(f64_to_bits(y) & -(1 << 27))
+    c, d = x - a, y - b  # halves, whose products are exact (Dekker 1971)
+    return (((a * b - p) + a * d) + c * b) + c * d

@@ -19,7 +19,7 @@ from tapegrad.kernels.math.constants import (
 )
 from tapegrad.kernels.math.exponential import exp_factor
 from tapegrad.kernels.math.power_parts import log2_pair, power_special
-from tapegrad.kernels.memory import bits_to_f64, f64_to_bits, muladd
+from tapegrad.kernels.memory import bits_to_f64, f64_to_bits, muladd, product_error
 from tapegrad.kernels.twins import single
 
 OPERANDS = np.float64
@@ -34,12 +34,12 @@ def power_any(x, y):
     a = np.fabs(x)
     first, second = log2_pair(a if (a > 0) & (a <= LARGEST) else 1.0)
     w = clamp(y, -7e19, 7e19)  # beyond, the result is 0, 1 or infinite, and products must not overflow
-    head = upper(w)
-    high = head * first
-    low = muladd(w, second, (w - head) * first)
+    high = w * first
+    low = muladd(w, second, product_error(w, first, high))
     v = clamp(high, -1200.0, 1200.0)
-    k = (v + MAGIC) - MAGIC
-    r = ((v - k) + (low if v == high else 0.0)) * LN2
+    low = low if v == high else 0.0
+    k = ((v + low) + MAGIC) - MAGIC
+    r = ((v - k) + low) * LN2
     z, q = exp_factor(r)
     return power_special(x, y, scale(1.0 + muladd(z, q, r), k))
 

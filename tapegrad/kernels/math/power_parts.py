@@ -13,34 +13,33 @@ from tapegrad.kernels.math.constants import (
     ONE_BITS,
     TWO52,
     clamp,
-    upper,
 )
-from tapegrad.kernels.memory import bits_to_f64, f64_to_bits, muladd
+from tapegrad.kernels.memory import bits_to_f64, f64_to_bits, muladd, product_error
 
 OPERANDS = np.float64
 SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
-TWO_OVER_LN2, TWO_OVER_LN2_HI, TWO_OVER_LN2_LO = 2.8853900817779268, 2.885390043258667, 3.851925982253235e-08
-THIRD, THIRD_HI, THIRD_LO = 0.3333333333333333, 0.3333333283662796, 4.967053731282552e-09
+TWO_OVER_LN2, TWO_OVER_LN2_LOW = 2.8853900817779268, 4.0710547481862066e-17
+THIRD, THIRD_LOW = 0.3333333333333333, 1.850371707708594e-17
 
 
 def log2_pair(x):
-    """``a, b``: ``log2(x) = a + b`` to 2**-64 of itself, ``a`` of 26 bits; ``x`` positive, finite.
+    """``a, b``: ``log2(x) = a + b`` to about 2**-64 of itself; ``x`` positive, finite.
 
     ``log2(m) = (s + s**3 / 3 + ...) 2 / log(2)`` with ``s = (m - 1) / (m + 1)``.  What is larger than
-    2**-12 of it is computed in two parts, the first of few enough bits that products are exact.
+    2**-12 of it is computed in two parts.
     """
     tiny = x < 2.2250738585072014e-308
     h = f64_to_bits(x * 18014398509481984.0 if tiny else x) + (ONE_BITS - SQRT_HALF_BITS)
     e = np.int64(np.uint64(h) >> np.uint64(52))
     k = bits_to_f64(e | 0x4330000000000000) - (TWO52 + 1077.0 if tiny else TWO52 + 1023.0)
     f = bits_to_f64((h & FRACTION) + SQRT_HALF_BITS) - 1.0
-    den = upper(2.0 + f)
-    den_low = f - (den - 2.0)
-    inverse = 1.0 / (2.0 + f)
-    s = upper(f * inverse)
-    s_low = ((f - s * den) - s * den_low) * inverse
-    z_high, z_low = s * s, s_low * (2.0 * s + s_low)
-    z = z_high + z_low
+    den = 2.0 + f
+    inverse = 1.0 / den
+    s = f * inverse
+    v = s * den
+    s_low = ((f - v) - (product_error(s, den, v) + s * (f - (den - 2.0)))) * inverse
+    z = s * s
+    z_low = muladd(s + s, s_low, product_error(s, s, z))
     y = z * z
     w = y * y
     a0 = muladd(0.1428571428566509, z, 0.20000000000000015)
@@ -49,22 +48,16 @@ def log2_pair(x):
     b0 = muladd(a1, y, a0)
     b1 = muladd(0.0646545229480057, y, a2)
     p = muladd(b1, w, b0)
-    head = upper(z_high)
-    t = head * THIRD_HI
-    u = muladd(head, THIRD_LO, muladd((z_high - head) + z_low, THIRD, z * z * p))
-    q = upper(t + u)
-    q_low = (t - q) + u
+    q = z * THIRD
+    q_low = product_error(z, THIRD, q) + muladd(z_low, THIRD, z * muladd(z, p, THIRD_LOW))
     cube = s * q
+    rest = muladd(s, q_low, muladd(s_low, q, product_error(s, q, cube)))
     total = s + cube
-    rest = ((s - total) + cube) + (s_low + muladd(s, q_low, s_low * (t + u)))
-    first = upper(total + rest)
-    second = (total - first) + rest
-    a = first * TWO_OVER_LN2_HI
-    b = muladd(first, TWO_OVER_LN2_LO, second * TWO_OVER_LN2)
+    rest = ((s - total) + cube) + (s_low + rest)
+    a = total * TWO_OVER_LN2
+    b = muladd(rest, TWO_OVER_LN2, muladd(total, TWO_OVER_LN2_LOW, product_error(total, TWO_OVER_LN2, a)))
     out = k + a
-    b = ((k - out) + a) + b
-    first = upper(out + b)
-    return first, (out - first) + b
+    return out, ((k - out) + a) + b
 
 
 def power_special(x, y, out):

@@ -101,23 +101,48 @@ def sigmoid(x):
 # --- logarithms -----------------------------------------------------------------------------------
 
 
+def log_normal_parts(x):
+    # a longer polynomial instead of a division
+    h = f32_to_bits(x) + (ONE_BITS - SQRT_HALF_BITS)
+    k = bits_to_f32((np.uint32(h) >> np.uint32(23)) | np.uint32(0x4B000000)) - (TWO23 + 127.0)
+    f = bits_to_f32((h & FRACTION) + SQRT_HALF_BITS) - 1.0
+    z = f * f
+    y = z * z
+    a0 = muladd(-0.2500081, f, 0.33333316)
+    a1 = muladd(-0.16624609, f, 0.20002308)
+    a2 = muladd(-0.13125652, f, 0.14179315)
+    a3 = muladd(-0.0795265, f, 0.12925087)
+    b0 = muladd(a1, z, a0)
+    b1 = muladd(a3, z, a2)
+    p = muladd(b1, y, b0)
+    return k, f, 0.5 * z, f * z * p
+
+
 def log_parts(x):
     tiny = x < TINY
-    h = f32_to_bits(x * 33554432.0 if tiny else x) + (ONE_BITS - SQRT_HALF_BITS)
-    k = bits_to_f32((h >> 23) | 0x4B000000) - (TWO23 + 152.0 if tiny else TWO23 + 127.0)
-    f = bits_to_f32((h & FRACTION) + SQRT_HALF_BITS) - 1.0
-    s = f / (2.0 + f)
-    z = s * s
-    y = z * z
-    a0 = muladd(0.3997758, z, 0.66666776)
-    p = muladd(0.2987109, y, a0)
-    half = 0.5 * f * f
-    return k, f, half, s * muladd(z, p, half)
+    k, f, half, tail = log_normal_parts(x * 33554432.0 if tiny else x)
+    return (k - 25.0 if tiny else k), f, half, tail
+
+
+def log_sum(k, f, half, tail):
+    return muladd(k, LN2_HI, -((half - muladd(k, LN2_LO, tail)) - f))
+
+
+def log2_sum(k, f, half, tail):
+    return muladd(f - (half - tail), INV_LN2, k)
+
+
+def log10_sum(k, f, half, tail):
+    first = upper(f - half)
+    rest = ((f - first) - half) + tail
+    a, b = k * LOG10_2_HI, first * INV_LN10_HI
+    out = a + b
+    return out + (((a - out) + b) + muladd(k, LOG10_2_LO, muladd(first, INV_LN10_LO, rest * INV_LN10)))
 
 
 def log_positive(x):
     k, f, half, tail = log_parts(x)
-    return muladd(k, LN2_HI, -((half - muladd(k, LN2_LO, tail)) - f))
+    return log_sum(k, f, half, tail)
 
 
 def log_special(x):
@@ -125,31 +150,40 @@ def log_special(x):
     return -INF if x == 0.0 else out
 
 
+def log_normal(x):
+    k, f, half, tail = log_normal_parts(x)
+    return log_sum(k, f, half, tail)
+
+
+def log2_normal(x):
+    k, f, half, tail = log_normal_parts(x)
+    return log2_sum(k, f, half, tail)
+
+
+def log10_normal(x):
+    k, f, half, tail = log_normal_parts(x)
+    return log10_sum(k, f, half, tail)
+
+
 def log(x):
     good = (x > 0.0) & (x <= LARGEST)
-    out = log_positive(x if good else 1.0)
+    k, f, half, tail = log_parts(x if good else 1.0)
     special = log_special(x)
-    return out if good else special
+    return log_sum(k, f, half, tail) if good else special
 
 
 def log2(x):
     good = (x > 0.0) & (x <= LARGEST)
     k, f, half, tail = log_parts(x if good else 1.0)
-    out = muladd(f - (half - tail), INV_LN2, k)
     special = log_special(x)
-    return out if good else special
+    return log2_sum(k, f, half, tail) if good else special
 
 
 def log10(x):
     good = (x > 0.0) & (x <= LARGEST)
     k, f, half, tail = log_parts(x if good else 1.0)
-    first = upper(f - half)
-    rest = ((f - first) - half) + tail
-    a, b = k * LOG10_2_HI, first * INV_LN10_HI
-    out = a + b
-    low = ((a - out) + b) + muladd(k, LOG10_2_LO, muladd(first, INV_LN10_LO, rest * INV_LN10))
     special = log_special(x)
-    return out + low if good else special
+    return log10_sum(k, f, half, tail) if good else special
 
 
 def log1p(x):
@@ -157,7 +191,11 @@ def log1p(x):
     good = (u > 0.0) & (u <= LARGEST)
     v = u if good else 1.0
     lost = (1.0 - (v - x)) if v > 2.0 else (x - (v - 1.0))
-    out = log_positive(v) + (lost if good else 0.0) / v
+    lost = lost if good else 0.0
+    k, f, half, tail = log_normal_parts(v)
+    j = 30.0 if k > 30.0 else k
+    inverse = bits_to_f32((f32_to_bits(MAGIC - j) + 127) << 23) * muladd(f, muladd(f, 0.85, -1.0), 1.0)
+    out = muladd(lost, inverse, log_sum(k, f, half, tail))
     out = x if np.fabs(x) < 1e-8 else out
     special = log_special(u)
     return out if good else special
@@ -279,7 +317,7 @@ def cbrt(x):
     good = (a > 0.0) & (a <= LARGEST)
     tiny = a < TINY
     bits = f32_to_bits((a * 16777216.0 if tiny else a) if good else 1.0)
-    e = bits_to_f32((bits >> 23) | 0x4B000000) - TWO23
+    e = bits_to_f32((np.uint32(bits) >> np.uint32(23)) | np.uint32(0x4B000000)) - TWO23
     m = bits_to_f32((bits & FRACTION) | ONE_BITS)
     # 127 = 3 * 42 + 1
     third = muladd(e - 2.0, 0.3333333333333333, MAGIC)
