@@ -42,6 +42,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 
 from tapegrad.kernels import memory, scalar
+from tapegrad.kernels.twins import form
 
 FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
@@ -546,9 +547,7 @@ def scalar_namespace(operands: Any = None, inside: Range | None = None) -> pytyp
                 value = vars(scalar).get(name)
                 if not isinstance(value, pytypes.FunctionType):
                     raise AttributeError(name)
-                low, high = getattr(value, "range", (math.inf, -math.inf))
-                quick = inside is not None and low <= inside[0] and inside[1] <= high
-                return _device(value.quick if quick else value, names)  # type: ignore[attr-defined]
+                return _device(value if inside is None else form(value, inside), names)
 
             _scalars[key] = pytypes.ModuleType("tapegrad_scalars")
             _scalars[key].__getattr__ = look_up  # type: ignore[method-assign]

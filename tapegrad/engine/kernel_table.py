@@ -24,6 +24,7 @@ WHICH = 5
 
 OP: Callable = abs  # placeholder: the compiler substitutes the row's scalar function
 QUICK_OP: Callable = abs
+FULL_OP: Callable = abs
 LOW = HIGH = 0.0
 TX = TY = TZ = T
 EVERYWHERE = (-math.inf, math.inf)
@@ -119,27 +120,29 @@ def ranged_bwd(n, gx, g, out, x, y, z):
 def power_fwd(n, out, x, y, z):
     o, a, b = array(out, n, TO), array(x, n, TX), array(y, n, TY)
     e = b[0] if n > 0 else like(1, b[0])
-    varied = 0
+    same = 0
+    inside = 0
     for i in range(n):
-        varied |= int64(b[i] != e)
-    if varied:
+        same += int64(b[i] == e)
+        inside += int64((a[i] >= LOW) & (a[i] <= HIGH))
+    if same == n and e == 2:
         for i in range(n):
-            o[i] = OP(a[i], b[i])
-    elif e == 2:
+            o[i] = OP(a[i], like(2, e))
+    elif same == n and e == 3:
         for i in range(n):
-            o[i] = QUICK_OP(a[i], like(2, e))
-    elif e == 3:
+            o[i] = OP(a[i], like(3, e))
+    elif same == n and e == 0.5:
         for i in range(n):
-            o[i] = QUICK_OP(a[i], like(3, e))
-    elif e == 0.5:
+            o[i] = OP(a[i], like(0.5, e))
+    elif same == n and e == -1:
         for i in range(n):
-            o[i] = QUICK_OP(a[i], like(0.5, e))
-    elif e == -1:
+            o[i] = OP(a[i], like(-1, e))
+    elif inside == n:
         for i in range(n):
-            o[i] = QUICK_OP(a[i], like(-1, e))
+            o[i] = QUICK_OP(a[i], b[i])
     else:
         for i in range(n):
-            o[i] = OP(a[i], e)
+            o[i] = FULL_OP(a[i], b[i])
     return 0
 
 
@@ -147,38 +150,40 @@ def power_bwd(n, gx, g, out, x, y, z):
     o, a, b = array(out, n, TO), array(x, n, TX), array(y, n, TY)
     go, ga = array(g, n, TO), array(gx, n, TG)
     e = b[0] if n > 0 else like(1, b[0])
-    varied = 0
+    same = 0
+    inside = 0
     for i in range(n):
-        varied |= int64(b[i] != e)
-    if varied:
+        same += int64(b[i] == e)
+        inside += int64((a[i] >= LOW) & (a[i] <= HIGH))
+    if same == n and e == 2:
         for i in range(n):
             gi = go[i]
-            d = OP(gi, o[i], a[i], b[i])
+            d = OP(gi, o[i], a[i], like(2, e))
             ga[i] += d if gi != 0 else like(0, d)
-    elif e == 2:
+    elif same == n and e == 3:
         for i in range(n):
             gi = go[i]
-            d = QUICK_OP(gi, o[i], a[i], like(2, e))
+            d = OP(gi, o[i], a[i], like(3, e))
             ga[i] += d if gi != 0 else like(0, d)
-    elif e == 3:
+    elif same == n and e == 0.5:
         for i in range(n):
             gi = go[i]
-            d = QUICK_OP(gi, o[i], a[i], like(3, e))
+            d = OP(gi, o[i], a[i], like(0.5, e))
             ga[i] += d if gi != 0 else like(0, d)
-    elif e == 0.5:
+    elif same == n and e == -1:
         for i in range(n):
             gi = go[i]
-            d = QUICK_OP(gi, o[i], a[i], like(0.5, e))
+            d = OP(gi, o[i], a[i], like(-1, e))
             ga[i] += d if gi != 0 else like(0, d)
-    elif e == -1:
+    elif inside == n:
         for i in range(n):
             gi = go[i]
-            d = QUICK_OP(gi, o[i], a[i], like(-1, e))
+            d = QUICK_OP(gi, o[i], a[i], b[i])
             ga[i] += d if gi != 0 else like(0, d)
     else:
         for i in range(n):
             gi = go[i]
-            d = OP(gi, o[i], a[i], e)
+            d = FULL_OP(gi, o[i], a[i], b[i])
             ga[i] += d if gi != 0 else like(0, d)
     return 0
 
@@ -216,7 +221,7 @@ def rule_uses(rule: Callable) -> int:
 
 def _calls_ranged(rule: Callable | None) -> bool:
     """Whether a rule calls functions that have a quicker form for operands in a range."""
-    return rule is not None and any(hasattr(getattr(scalar, n, None), "quick") for n in rule.__code__.co_names)
+    return rule is not None and any(hasattr(getattr(scalar, n, None), "forms") for n in rule.__code__.co_names)
 
 
 class Library:
@@ -279,10 +284,9 @@ class Library:
         names: dict[str, Any] = {"T": t, "TX": t, "TY": t, "TZ": t, "TO": _storage(elementwise_out(row, dtype))}
         if row.dtype_rule == "where":
             names["TX"] = np.uint8
-        ranged = floating and row.arity == 1
-        inside = getattr(row.forward, "range", EVERYWHERE) if ranged else EVERYWHERE
-        if which != FORWARD and not _calls_ranged(row.rules[which - 1]):
-            inside = EVERYWHERE
+        inside = EVERYWHERE
+        if floating and (which == FORWARD or _calls_ranged(row.rules[which - 1])):
+            inside = getattr(row.forward, "forms", ((None, *EVERYWHERE),))[0][1:]
 
         def operation(inside: Any) -> Any:
             if which == FORWARD:
@@ -295,13 +299,13 @@ class Library:
         loop = (_FWD if which == FORWARD else _BWD)[row.arity]
         if which != FORWARD:
             names["TG"] = (names["TX"], names["TY"], names["TZ"])[which - 1]
-        if row.forward.__name__ == "power" and floating and which < 2:
-            names["QUICK_OP"] = operation(None)
-            loop = power_fwd if which == FORWARD else power_bwd
-        elif inside != EVERYWHERE:
+        if inside != EVERYWHERE and (row.arity == 1 or row.forward is scalar.power):
             names["QUICK_OP"] = operation(inside)
             names["LOW"], names["HIGH"] = map(t, inside)
             loop = ranged_fwd if which == FORWARD else ranged_bwd
+            if row.arity == 2:
+                names["FULL_OP"], names["OP"] = names["OP"], operation(None)
+                loop = power_fwd if which == FORWARD else power_bwd
         name = f"{row.name}_fwd_{dtype.name}" if which == FORWARD else f"{row.name}_bwd{which - 1}_{dtype.name}"
         return _jit.kernel(name, loop, 5 if which == FORWARD else 7, names)
 

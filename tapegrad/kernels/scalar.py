@@ -33,8 +33,8 @@ from tapegrad.kernels.math.error import erf, erfc, ndtr  # noqa: F401
 from tapegrad.kernels.math.exponential import exp, exp2, expm1, sigmoid  # noqa: F401
 from tapegrad.kernels.math.gamma import digamma, lgamma, zeta  # noqa: F401
 from tapegrad.kernels.math.hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh  # noqa: F401
-from tapegrad.kernels.math.logarithm import log, log1p, log2, log10, softplus  # noqa: F401
-from tapegrad.kernels.math.power import cbrt, hypot, power_any  # noqa: F401
+from tapegrad.kernels.math.logarithm import NORMAL, log, log1p, log2, log10, softplus  # noqa: F401
+from tapegrad.kernels.math.power import cbrt, hypot, power_any, power_normal  # noqa: F401
 from tapegrad.kernels.memory import like
 from tapegrad.kernels.twins import integers, within
 
@@ -198,7 +198,8 @@ def _power_integer(x, y):
     return out
 
 
-@within(power_any, -math.inf)
+@within(power_normal, *NORMAL)
+@within(power_any)
 @integers(_power_integer)
 def power(x, y):
     # the exponents people write, and those their derivatives have

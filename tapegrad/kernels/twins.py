@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-__all__ = ["integers", "single", "within"]
+__all__ = ["form", "integers", "single", "within"]
 
 
 def integers(twin: Callable) -> Callable[[Callable], Callable]:
@@ -34,11 +34,22 @@ def single(twin: Callable) -> Callable[[Callable], Callable]:
     return attach
 
 
-def within(quick: Callable, low: float, high: float = math.inf) -> Callable[[Callable], Callable]:
-    """Name a quicker form of the decorated function, for tiles all of which lies in ``low <= x <= high``."""
+def within(quick: Callable, low: float = -math.inf, high: float = math.inf) -> Callable[[Callable], Callable]:
+    """Name a quicker form of the decorated function, for operands ``low <= x <= high``.
+
+    Of several, the one named last (written first) is the most special one.
+    """
 
     def attach(function: Callable) -> Callable:
-        function.quick, function.range = quick, (low, high)  # type: ignore[attr-defined]
+        function.forms = ((quick, low, high), *getattr(function, "forms", ()))  # type: ignore[attr-defined]
         return function
 
     return attach
+
+
+def form(function: Callable, inside: tuple[float, float]) -> Callable:
+    """The quickest form of ``function`` for operands that lie ``inside``."""
+    for quick, low, high in getattr(function, "forms", ()):
+        if low <= inside[0] and inside[1] <= high:
+            return quick
+    return function

@@ -35,6 +35,11 @@ def upper(x):
     return bits_to_f64(f64_to_bits(x) & UPPER)
 
 
+def scale_once(p, k):
+    """``p * 2**k`` for an integer ``k`` between -1022 and 1023."""
+    return p * bits_to_f64((f64_to_bits(k + MAGIC) + 1023) << 52)
+
+
 def scale(p, k):
     """``p * 2**k`` for an integer ``k``, in two steps that over- and underflow as one."""
     t = muladd(k, 0.5, MAGIC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad.kernels.math import single_error as twin
-from tapegrad.kernels.math.constants import INV_LN2, LN2_HI, LN2_LO, MAGIC, clamp, scale, upper
+from tapegrad.kernels.math.constants import INV_LN2, LN2_HI, LN2_LO, MAGIC, clamp, scale, scale_once, upper
 from tapegrad.kernels.math.exponential import exp_factor
 from tapegrad.kernels.memory import muladd
 from tapegrad.kernels.twins import single
@@ -42,7 +42,7 @@ def _exp_times(high, low, c, p):
 
 
 def _erfc_positive(x):
-    """``erfc(x)`` for ``0.5 <= x <= 28``.
+    """``p, k``: ``erfc(x) = p * 2**k`` for ``0.5 <= x <= 28``.
 
     ``(1 + 2 x) exp(x**2) erfc(x)`` is smooth in ``(x - 4) / (x + 4)`` (Shepherd and Laframboise 1981).
     The square is taken in two parts, or its rounding would show in the exponential.
@@ -74,14 +74,15 @@ def _erfc_positive(x):
     p = muladd(c2, w * w, d0)
     first = upper(x)
     p, k = _exp_times(first * first, (x - first) * (x + first), 1.2329951186255526, p)
-    return scale(p / (1.0 + 2.0 * x), k)
+    return p / (1.0 + 2.0 * x), k
 
 
 @single(twin.erf)
 def erf(x):
     x = np.float64(x)
     a = np.fabs(x)
-    far = np.copysign(1.0 - _erfc_positive(clamp(a, 0.5, 28.0)), x)
+    p, k = _erfc_positive(clamp(a, 0.5, 6.0))
+    far = np.copysign(1.0 - scale_once(p, k), x)
     near = _erf_small(x)
     return near if a < 1.0 else far
 
@@ -90,7 +91,8 @@ def erf(x):
 def erfc(x):
     x = np.float64(x)
     a = np.fabs(x)
-    tail = _erfc_positive(clamp(a, 0.5, 28.0))
+    p, k = _erfc_positive(clamp(a, 0.5, 28.0))
+    tail = scale(p, k)
     other = 2.0 - tail
     far = other if x < 0 else tail
     near = 1.0 - _erf_small(x)

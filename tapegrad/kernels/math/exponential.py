@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad.kernels.math import single as twin
-from tapegrad.kernels.math.constants import INV_LN2, LN2, LN2_HI, LN2_LO, MAGIC, clamp, scale
+from tapegrad.kernels.math.constants import INV_LN2, LN2, LN2_HI, LN2_LO, MAGIC, clamp, scale, scale_once
 from tapegrad.kernels.memory import bits_to_f64, f64_to_bits, muladd
-from tapegrad.kernels.twins import single
+from tapegrad.kernels.twins import single, within
 
 OPERANDS = np.float64
+
+NORMAL = (-86.0, 86.0)
 
 
 def exp_factor(r):
@@ -37,12 +39,33 @@ def exp_parts(x):
     return 1.0 + muladd(z, q, r), k
 
 
+@single(twin.exp_normal)
+def exp_normal(x):
+    """`exp` of numbers in NORMAL, in which the result is far from over- and underflow."""
+    x = np.float64(x)
+    k = muladd(x, INV_LN2, MAGIC) - MAGIC
+    r = muladd(k, -LN2_LO, muladd(k, -LN2_HI, x))
+    z, q = exp_factor(r)
+    return scale_once(1.0 + muladd(z, q, r), k)
+
+
+@within(exp_normal, *NORMAL)
 @single(twin.exp)
 def exp(x):
     p, k = exp_parts(np.float64(x))
     return scale(p, k)
 
 
+@single(twin.exp2_normal)
+def exp2_normal(x):
+    x = np.float64(x)
+    k = (x + MAGIC) - MAGIC
+    r = (x - k) * LN2
+    z, q = exp_factor(r)
+    return scale_once(1.0 + muladd(z, q, r), k)
+
+
+@within(exp2_normal, *NORMAL)
 @single(twin.exp2)
 def exp2(x):
     v = clamp(np.float64(x), -1200.0, 1200.0)
@@ -71,6 +94,14 @@ def expm1(x):
     return x if np.fabs(x) < 1e-17 else out
 
 
+@single(twin.sigmoid_normal)
+def sigmoid_normal(x):
+    x = np.float64(x)
+    e = exp_normal(-np.fabs(x))
+    return (e if x < 0 else 1.0) / (1.0 + e)
+
+
+@within(sigmoid_normal, *NORMAL)
 @single(twin.sigmoid)
 def sigmoid(x):
     x = np.float64(x)

@@ -6,7 +6,7 @@ import numpy as np
 
 from tapegrad.kernels.math import single as twin
 from tapegrad.kernels.math.constants import INF, LARGEST, LN2, NAN, scale
-from tapegrad.kernels.math.exponential import exp, exp_parts
+from tapegrad.kernels.math.exponential import exp_normal, exp_parts
 from tapegrad.kernels.math.logarithm import log_positive
 from tapegrad.kernels.memory import muladd
 from tapegrad.kernels.twins import single
@@ -45,7 +45,7 @@ def tanh(x):
     x = np.float64(x)
     a = np.fabs(x)
     v = 22.0 if a > 22.0 else a
-    far = 1.0 - 2.0 / (exp(2.0 * v) + 1.0)
+    far = 1.0 - 2.0 / (exp_normal(2.0 * v) + 1.0)
     z = x * x
     y = z * z
     w = y * y

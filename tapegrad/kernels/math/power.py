@@ -28,11 +28,8 @@ THIRD = 0.3333333333333333
 CBRT_2, CBRT_4 = 1.2599210498948732, 1.5874010519681996
 
 
-@single(twin.power_any)
-def power_any(x, y):
-    x, y = np.float64(x), np.float64(y)
-    a = np.fabs(x)
-    first, second = log2_pair(a if (a > 0) & (a <= LARGEST) else 1.0)
+def _power(first, second, y):
+    """``2 ** ((first + second) * y)``."""
     w = clamp(y, -7e19, 7e19)  # beyond, the result is 0, 1 or infinite, and products must not overflow
     high = w * first
     low = muladd(w, second, product_error(w, first, high))
@@ -41,7 +38,26 @@ def power_any(x, y):
     k = ((v + low) + MAGIC) - MAGIC
     r = ((v - k) + low) * LN2
     z, q = exp_factor(r)
-    return power_special(x, y, scale(1.0 + muladd(z, q, r), k))
+    return scale(1.0 + muladd(z, q, r), k)
+
+
+@single(twin.power_normal)
+def power_normal(x, y):
+    """``x ** y`` for ``x`` in NORMAL."""
+    x, y = np.float64(x), np.float64(y)
+    first, second = log2_pair(x, 1023.0)
+    return 1.0 if x == 1.0 else _power(first, second, y)
+
+
+@single(twin.power_any)
+def power_any(x, y):
+    """``x ** y``, without branches."""
+    x, y = np.float64(x), np.float64(y)
+    a = np.fabs(x)
+    tiny = a < 2.2250738585072014e-308
+    a = a if (a > 0) & (a <= LARGEST) else 1.0
+    first, second = log2_pair(a * 18014398509481984.0 if tiny else a, 1077.0 if tiny else 1023.0)
+    return power_special(x, y, _power(first, second, y))
 
 
 @single(twin.cbrt)

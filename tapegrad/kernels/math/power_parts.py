@@ -22,16 +22,15 @@ TWO_OVER_LN2, TWO_OVER_LN2_LOW = 2.8853900817779268, 4.0710547481862066e-17
 THIRD, THIRD_LOW = 0.3333333333333333, 1.850371707708594e-17
 
 
-def log2_pair(x):
-    """``a, b``: ``log2(x) = a + b`` to about 2**-64 of itself; ``x`` positive, finite.
+def log2_pair(x, shift):
+    """``a, b``: ``log2(x) = a + b + 1023 - shift`` to about 2**-64 of itself; ``x`` normal.
 
     ``log2(m) = (s + s**3 / 3 + ...) 2 / log(2)`` with ``s = (m - 1) / (m + 1)``.  What is larger than
     2**-12 of it is computed in two parts.
     """
-    tiny = x < 2.2250738585072014e-308
-    h = f64_to_bits(x * 18014398509481984.0 if tiny else x) + (ONE_BITS - SQRT_HALF_BITS)
+    h = f64_to_bits(x) + (ONE_BITS - SQRT_HALF_BITS)
     e = np.int64(np.uint64(h) >> np.uint64(52))
-    k = bits_to_f64(e | 0x4330000000000000) - (TWO52 + 1077.0 if tiny else TWO52 + 1023.0)
+    k = bits_to_f64(e | 0x4330000000000000) - (TWO52 + shift)
     f = bits_to_f64((h & FRACTION) + SQRT_HALF_BITS) - 1.0
     den = 2.0 + f
     inverse = 1.0 / den
@@ -76,9 +75,8 @@ def power_special(x, y, out):
 
 
 def power_short(x, exponent):
-    """``x ** exponent`` of float32 numbers, good to 2**-28."""
-    good = (x > 0) & (x <= LARGEST)
-    h = f64_to_bits(x if good else 1.0) + (ONE_BITS - SQRT_HALF_BITS)
+    """``x ** exponent`` of positive float32 numbers, good to 2**-28."""
+    h = f64_to_bits(x) + (ONE_BITS - SQRT_HALF_BITS)
     e = np.int64(np.uint64(h) >> np.uint64(52))
     k = bits_to_f64(e | 0x4330000000000000) - (TWO52 + 1023.0)
     f = bits_to_f64((h & FRACTION) + SQRT_HALF_BITS) - 1.0

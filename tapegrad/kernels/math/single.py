@@ -40,6 +40,10 @@ def upper(x):
     return bits_to_f32(f32_to_bits(x) & UPPER)
 
 
+def scale_once(p, k):
+    return p * bits_to_f32((f32_to_bits(k + MAGIC) + 127) << 23)
+
+
 def scale(p, k):
     t = muladd(k, 0.5, MAGIC)
     u = (k - (t - MAGIC)) + MAGIC
@@ -68,9 +72,23 @@ def exp_parts(x):
     return 1.0 + muladd(z, q, r), k
 
 
+def exp_normal(x):
+    k = muladd(x, INV_LN2, MAGIC) - MAGIC
+    r = muladd(k, -LN2_LO, muladd(k, -LN2_HI, x))
+    z, q = exp_factor(r)
+    return scale_once(1.0 + muladd(z, q, r), k)
+
+
 def exp(x):
     p, k = exp_parts(x)
     return scale(p, k)
+
+
+def exp2_normal(x):
+    k = (x + MAGIC) - MAGIC
+    r = (x - k) * LN2
+    z, q = exp_factor(r)
+    return scale_once(1.0 + muladd(z, q, r), k)
 
 
 def exp2(x):
@@ -91,6 +109,11 @@ def expm1(x):
     j = 30.0 if k > 30.0 else k
     out = scale(p + (1.0 - bits_to_f32((f32_to_bits(MAGIC - j) + 127) << 23)), k)
     return x if np.fabs(x) < 1e-9 else out
+
+
+def sigmoid_normal(x):
+    e = exp_normal(-np.fabs(x))
+    return (e if x < 0.0 else 1.0) / (1.0 + e)
 
 
 def sigmoid(x):
@@ -230,7 +253,7 @@ def cosh(x):
 def tanh(x):
     a = np.fabs(x)
     v = 10.0 if a > 10.0 else a
-    far = 1.0 - 2.0 / (exp(2.0 * v) + 1.0)
+    far = 1.0 - 2.0 / (exp_normal(2.0 * v) + 1.0)
     z = a * a
     y = z * z
     w = y * y
@@ -306,10 +329,17 @@ def atanh(x):
 # --- powers ---------------------------------------------------------------------------------------
 
 
+def power_normal(x, y):
+    y = np.float64(y)
+    return like(1.0, x) if x == 1.0 else np.float32(power_short(np.float64(x), y))
+
+
 def power_any(x, y):
     # in float64: without the second part of the logarithm that is less work than float32 with it
     x, y = np.float64(x), np.float64(y)
-    return np.float32(power_special(x, y, power_short(np.fabs(x), y)))
+    a = np.fabs(x)
+    good = (a > 0.0) & (a < math.inf)
+    return np.float32(power_special(x, y, power_short(a if good else np.float64(1.0), y)))
 
 
 def cbrt(x):

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapegrad.kernels.math.single import INV_LN2, LN2_HI, LN2_LO, MAGIC, clamp, exp_factor, scale, upper
+from tapegrad.kernels.math.single import (
+    INV_LN2,
+    LN2_HI,
+    LN2_LO,
+    MAGIC,
+    clamp,
+    exp_factor,
+    scale,
+    scale_once,
+    upper,
+)
 from tapegrad.kernels.memory import muladd
 
 OPERANDS = np.float32
@@ -46,19 +56,21 @@ def _erfc_positive(x):
     p = muladd(a4, w, c0)
     first = upper(x)
     p, k = _exp_times(first * first, (x - first) * (x + first), 1.2329951186255526, p)
-    return scale(p / (1.0 + 2.0 * x), k)
+    return p / (1.0 + 2.0 * x), k
 
 
 def erf(x):
     a = np.fabs(x)
-    far = np.copysign(1.0 - _erfc_positive(clamp(a, 0.5, 11.0)), x)
+    p, k = _erfc_positive(clamp(a, 0.5, 4.0))
+    far = np.copysign(1.0 - scale_once(p, k), x)
     near = _erf_small(x)
     return near if a < 1.0 else far
 
 
 def erfc(x):
     a = np.fabs(x)
-    tail = _erfc_positive(clamp(a, 0.5, 11.0))
+    p, k = _erfc_positive(clamp(a, 0.5, 11.0))
+    tail = scale(p, k)
     other = 2.0 - tail
     far = other if x < 0.0 else tail
     near = 1.0 - _erf_small(x)
