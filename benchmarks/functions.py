@@ -67,7 +67,8 @@ def runner(library, name, arrays):
     if library == "torch":
         torch = module("torch")
         function = getattr(torch, torchs)
-        xs, out = [torch.tensor(a) for a in arrays], torch.empty(arrays[0].shape, dtype=torch.tensor(arrays[0]).dtype)
+        xs = [torch.tensor(a) for a in arrays]
+        out = torch.empty_like(xs[0])
         return lambda: function(*xs, out=out)
     jax = module("jax")
     function = jax.nn.softplus if name == "softplus" else getattr(namespace("jax"), jaxs)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dis
 import hashlib
-import math
 import os
 import pickle
 import platform
@@ -52,7 +51,8 @@ FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": F
 
 # What machine code is made from; the command line and the printing are not.
 _COMPILED = (
-    "_jit.py", "spec.py", "tape.py", "trace.py", "engine/*.py", "kernels/**/*.py", "ops/*.py", "program/**/*.py"
+    "_jit.py", "spec.py", "tape.py", "trace.py",
+    "engine/*.py", "kernels/**/*.py", "ops/*.py", "program/**/*.py",
 )  # fmt: skip
 
 
@@ -500,12 +500,8 @@ def _rebind(function: Callable, names: dict[str, Any], fastmath: bool = False) -
             scope[name] = np.float32(value)
     code = function.__code__
     if narrow:
-        code = code.replace(
-            co_consts=tuple(np.float32(c) if type(c) is float else c for c in code.co_consts)
-        )
-    copy = pytypes.FunctionType(
-        code, scope, function.__name__, function.__defaults__, function.__closure__
-    )
+        code = code.replace(co_consts=tuple(np.float32(c) if type(c) is float else c for c in code.co_consts))
+    copy = pytypes.FunctionType(code, scope, function.__name__, function.__defaults__, function.__closure__)
     copy.__module__ = function.__module__
     return copy
 

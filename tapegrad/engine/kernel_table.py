@@ -220,8 +220,13 @@ def rule_uses(rule: Callable) -> int:
 
 
 def _calls_ranged(rule: Callable | None) -> bool:
-    """Whether a rule calls functions that have a quicker form for operands in a range."""
-    return rule is not None and any(hasattr(getattr(scalar, n, None), "forms") for n in rule.__code__.co_names)
+    """Whether a rule calls functions that have a quicker form for operands in a range.
+
+    It has to call them at the row's own operand: the range is that of the row's function.
+    """
+    return rule is not None and any(
+        hasattr(getattr(scalar, n, None), "forms") for n in rule.__code__.co_names
+    )
 
 
 class Library:
@@ -279,18 +284,25 @@ class Library:
         return _jit.kernel(full, function, 6, {"T": t, "TO": to}, fastmath)
 
     def _elementwise(self, row: Row, dtype: np.dtype, which: int) -> int:
-        assert row.forward is not None
+        forward = row.forward
+        assert forward is not None
         t, floating = _storage(dtype), dtype.kind == "f"
-        names: dict[str, Any] = {"T": t, "TX": t, "TY": t, "TZ": t, "TO": _storage(elementwise_out(row, dtype))}
+        names: dict[str, Any] = {
+            "T": t,
+            "TX": t,
+            "TY": t,
+            "TZ": t,
+            "TO": _storage(elementwise_out(row, dtype)),
+        }
         if row.dtype_rule == "where":
             names["TX"] = np.uint8
         inside = EVERYWHERE
         if floating and (which == FORWARD or _calls_ranged(row.rules[which - 1])):
-            inside = getattr(row.forward, "forms", ((None, *EVERYWHERE),))[0][1:]
+            inside = getattr(forward, "forms", ((None, *EVERYWHERE),))[0][1:]
 
         def operation(inside: Any) -> Any:
             if which == FORWARD:
-                return getattr(_jit.scalar_namespace(t, inside), row.forward.__name__)
+                return getattr(_jit.scalar_namespace(t, inside), forward.__name__)
             rule = row.rules[which - 1]
             assert isinstance(rule, FunctionType)
             return _jit.device_rule(rule, t, inside)
@@ -299,14 +311,16 @@ class Library:
         loop = (_FWD if which == FORWARD else _BWD)[row.arity]
         if which != FORWARD:
             names["TG"] = (names["TX"], names["TY"], names["TZ"])[which - 1]
-        if inside != EVERYWHERE and (row.arity == 1 or row.forward is scalar.power):
+        if inside != EVERYWHERE and (row.arity == 1 or forward is scalar.power):
             names["QUICK_OP"] = operation(inside)
             names["LOW"], names["HIGH"] = map(t, inside)
             loop = ranged_fwd if which == FORWARD else ranged_bwd
             if row.arity == 2:
                 names["FULL_OP"], names["OP"] = names["OP"], operation(None)
                 loop = power_fwd if which == FORWARD else power_bwd
-        name = f"{row.name}_fwd_{dtype.name}" if which == FORWARD else f"{row.name}_bwd{which - 1}_{dtype.name}"
+        name = (
+            f"{row.name}_fwd_{dtype.name}" if which == FORWARD else f"{row.name}_bwd{which - 1}_{dtype.name}"
+        )
         return _jit.kernel(name, loop, 5 if which == FORWARD else 7, names)
 
     def warm(self, dtypes: tuple[str, ...] = ("float64",)) -> Iterator[tuple[int, int, str]]:

@@ -15,7 +15,6 @@ name.  Special values are those of NumPy, and of the array API where it says mor
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 

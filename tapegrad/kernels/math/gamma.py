@@ -7,8 +7,6 @@ Negative arguments are reflected.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from tapegrad.kernels.math.circular import cos_near, sin_near
@@ -183,8 +181,10 @@ def _step_squares(x, j, base, num, den):
     y = x + j
     more = y < 8.0
     square = y * y
-    return (y + 1.0 if more else base), (muladd(num, square, den) if more else num), (
-        den * square if more else den
+    return (
+        (y + 1.0 if more else base),
+        (muladd(num, square, den) if more else num),
+        (den * square if more else den),
     )
 
 
