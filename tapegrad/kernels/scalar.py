@@ -30,7 +30,7 @@ from tapegrad.kernels.math.circular import (  # noqa: F401
 )
 from tapegrad.kernels.math.error import erf, erfc, ndtr  # noqa: F401
 from tapegrad.kernels.math.exponential import exp, exp2, expm1, sigmoid  # noqa: F401
-from tapegrad.kernels.math.gamma import digamma, lgamma, zeta  # noqa: F401
+from tapegrad.kernels.math.gamma import digamma, lgamma, trigamma, zeta  # noqa: F401
 from tapegrad.kernels.math.hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh  # noqa: F401
 from tapegrad.kernels.math.logarithm import NORMAL, log, log1p, log2, log10, softplus  # noqa: F401
 from tapegrad.kernels.math.power import cbrt, hypot, power_any, power_normal  # noqa: F401

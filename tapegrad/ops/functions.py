@@ -339,12 +339,22 @@ elementwise(
 elementwise(
     "digamma",
     f.digamma,
-    rules=(lambda g, out, x: g * f.zeta(2.0, x),),
+    rules=(lambda g, out, x: g * f.trigamma(x),),
     domain=(POSITIVE,),
     reference=_scipy("psi"),
     dtype="float",
     guarded=True,
     doc="The derivative of `lgamma`.",
+)
+elementwise(
+    "trigamma",
+    f.trigamma,
+    rules=(lambda g, out, x: -2.0 * g * f.zeta(3.0, x),),
+    domain=(POSITIVE,),
+    reference=_scipy("polygamma", lambda special, x: special.polygamma(1, x)),
+    dtype="float",
+    guarded=True,
+    doc="The derivative of `digamma`.",
 )
 ZETA = elementwise(
     "zeta",
@@ -451,8 +461,8 @@ def polygamma(n: int, x: Any, /) -> Tensor:
         raise TypeError(f"polygamma: the order must be an integer, not {type(n).__name__}") from None
     if n < 0:
         raise ValueError(f"polygamma: the order must not be negative, it is {n}")
-    if n == 0:
-        return ns.digamma(x)
+    if n < 2:
+        return ns.trigamma(x) if n else ns.digamma(x)
     factor = math.gamma(n + 1.0) if n <= 170 else math.inf
     return (factor if n % 2 else -factor) * zeta(n + 1.0, x)
 

