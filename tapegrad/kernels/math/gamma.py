@@ -11,7 +11,7 @@ import numpy as np
 
 from tapegrad.kernels.math.circular import cos_near, sin_near
 from tapegrad.kernels.math.constants import INF, LARGEST, NAN, PI
-from tapegrad.kernels.math.logarithm import log, log_positive
+from tapegrad.kernels.math.logarithm import log, log_normal, log_positive
 from tapegrad.kernels.math.power import power_any
 from tapegrad.kernels.memory import muladd
 from tapegrad.kernels.twins import within
@@ -159,7 +159,7 @@ def digamma_positive(x):
     b0 = muladd(a1, y, a0)
     b1 = muladd(a3, y, a2)
     p = muladd(b1, w, b0)
-    series = log_positive(x if far & (x <= LARGEST) else 1.0) - muladd(0.5, quotient, z * p)
+    series = log_normal(x if far & (x <= LARGEST) else 1.0) - muladd(0.5, quotient, z * p)
     out = series if far else near
     out = x if x > LARGEST else out
     return -np.copysign(INF, x) if x == 0 else out

@@ -7,7 +7,7 @@ import numpy as np
 from tapegrad.kernels.math import single as twin
 from tapegrad.kernels.math.constants import INF, LARGEST, LN2, NAN, scale
 from tapegrad.kernels.math.exponential import exp_normal, exp_parts
-from tapegrad.kernels.math.logarithm import log_positive
+from tapegrad.kernels.math.logarithm import log_normal
 from tapegrad.kernels.memory import muladd
 from tapegrad.kernels.twins import single
 
@@ -73,7 +73,7 @@ def asinh(x):
     v = s + b
     lost = b - (v - s)
     # 1 / v = s - b
-    far = muladd(lost, s - b, log_positive(a if (huge & (a <= LARGEST)) else v)) + (LN2 if huge else 0.0)
+    far = muladd(lost, s - b, log_normal(a if (huge & (a <= LARGEST)) else v)) + (LN2 if huge else 0.0)
     z = a * a
     y = z * z
     w = y * y
@@ -106,7 +106,7 @@ def acosh(x):
     b = 1.0 if huge else t
     s = np.sqrt(2.0 * b if small else b * (b + 2.0))
     v = b + 1.0 + s
-    far = log_positive(x if huge & (x <= LARGEST) else v if x > 1.0 else 1.0) + (LN2 if huge else 0.0)
+    far = log_normal(x if huge & (x <= LARGEST) else v if x > 1.0 else 1.0) + (LN2 if huge else 0.0)
     z = t * t
     y = z * z
     w = y * y
@@ -135,7 +135,7 @@ def atanh(x):
     a = np.fabs(x)
     inside = a < 1.0
     v = (1.0 + a) / (1.0 - (a if inside else 0.0))
-    far = 0.5 * log_positive(v if v <= LARGEST else 1.0)
+    far = 0.5 * log_normal(v if v <= LARGEST else 1.0)
     edge = INF if a == 1.0 else NAN
     far = far if inside else edge
     z = a * a

@@ -163,11 +163,6 @@ def log10_sum(k, f, half, tail):
     return out + (((a - out) + b) + muladd(k, LOG10_2_LO, muladd(first, INV_LN10_LO, rest * INV_LN10)))
 
 
-def log_positive(x):
-    k, f, half, tail = log_parts(x)
-    return log_sum(k, f, half, tail)
-
-
 def log_special(x):
     out = NAN if x < 0.0 else x
     return -INF if x == 0.0 else out
@@ -272,7 +267,7 @@ def asinh(x):
     s = np.sqrt(b * b + 1.0)
     v = s + b
     lost = b - (v - s)
-    far = muladd(lost, s - b, log_positive(a if huge & (a <= LARGEST) else v)) + (LN2 if huge else 0.0)
+    far = muladd(lost, s - b, log_normal(a if huge & (a <= LARGEST) else v)) + (LN2 if huge else 0.0)
     z = a * a
     y = z * z
     w = y * y
@@ -294,7 +289,7 @@ def acosh(x):
     s = np.sqrt(2.0 * b if small else b * (b + 2.0))
     v = b + 1.0 + s
     v = v if x > 1.0 else 1.0
-    far = log_positive(x if huge & (x <= LARGEST) else v) + (LN2 if huge else 0.0)
+    far = log_normal(x if huge & (x <= LARGEST) else v) + (LN2 if huge else 0.0)
     z = t * t
     y = z * z
     a0 = muladd(0.018745044, t, -0.08333309)
@@ -311,7 +306,7 @@ def atanh(x):
     a = np.fabs(x)
     inside = a < 1.0
     v = (1.0 + a) / (1.0 - (a if inside else 0.0))
-    far = 0.5 * log_positive(v if v <= LARGEST else 1.0)
+    far = 0.5 * log_normal(v if v <= LARGEST else 1.0)
     edge = INF if a == 1.0 else NAN
     far = far if inside else edge
     z = a * a
