@@ -28,6 +28,7 @@ PLAIN = 40
 LIMIT = {"power": 4.0, "lgamma": 4.0, "digamma": 4.0, "trigamma": 4.0}  # ulp
 DEFAULT_LIMIT = 2.0
 DTYPES = ["float64", "float32"]
+WEAK = np.lib.NumpyVersion(np.__version__) >= "2.0.0"  # before, Python's literals widen float32 scalars
 
 
 def compiled(name: str, *columns: np.ndarray) -> np.ndarray:
@@ -165,8 +166,8 @@ def check(name: str, columns: list[np.ndarray], exact: Callable) -> None:
     error = errors(compiled(name, *columns), columns, exact)
     worst = error.argmax()
     assert error[worst] <= limit, ([c[worst] for c in columns], error[worst])
-    if columns[0].dtype == np.float32 and np.lib.NumpyVersion(np.__version__) < "2.0.0":
-        return  # literals widen float32 scalars there
+    if columns[0].dtype == np.float32 and not WEAK:
+        return
     few = [c[:: max(1, len(c) // PLAIN)] for c in columns]
     error = errors(plain(name, *few), few, exact)
     worst = error.argmax()
@@ -325,6 +326,8 @@ FLOAT64_ONLY = [
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("run", [plain, compiled])
 def test_special_values(run: Callable, dtype: str) -> None:
+    if run is plain and dtype == "float32" and not WEAK:
+        pytest.skip("needs literals that are weak")
     table = SPECIAL + (FLOAT64_ONLY if dtype == "float64" else [])
     for name, x, desired in table:
         actual = run(name, np.array([x], dtype))[0]
