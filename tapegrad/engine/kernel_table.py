@@ -311,7 +311,7 @@ class Library:
         loop = (_FWD if which == FORWARD else _BWD)[row.arity]
         if which != FORWARD:
             names["TG"] = (names["TX"], names["TY"], names["TZ"])[which - 1]
-        if inside != EVERYWHERE and (row.arity == 1 or forward is scalar.power):
+        if inside != EVERYWHERE and (row.arity == 1 or (forward is scalar.power and which < 2)):
             names["QUICK_OP"] = operation(inside)
             names["LOW"], names["HIGH"] = map(t, inside)
             loop = ranged_fwd if which == FORWARD else ranged_bwd
