@@ -13,6 +13,7 @@ Imported only then.  Three things differ from ``numba.njit``:
 from __future__ import annotations
 
 import dis
+import platform
 import types as pytypes
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -35,6 +36,7 @@ from numba.np.numpy_support import from_dtype
 from tapegrad import _intrinsics, _jit
 from tapegrad._machine import ALIASES, W_ARRAY, W_DTYPES, W_RESOLVE, Layout
 from tapegrad.kernels import memory, scalar
+from tapegrad.kernels.twins import form
 
 __all__ = [
     "builtin",
@@ -323,6 +325,10 @@ def _wrap(module: Any, name: str, descriptor: Any, kinds: Sequence[str]) -> None
 
 _jitted: dict[Any, Any] = {}
 
+INTRINSIC = set(memory.INTRINSIC)
+if not (llvm.get_host_cpu_features().get("fma") or platform.machine() in ("aarch64", "arm64")):
+    INTRINSIC.remove("product_error")  # it would be a call of the C library; its twin is quicker
+
 
 def inner(function: Callable) -> Any:
     """Compile a function that only jitted code calls, and that no cache may keep."""
@@ -330,15 +336,23 @@ def inner(function: Callable) -> Any:
 
 
 def device(function: Callable, names: dict[str, Any], fastmath: bool = False) -> Any:
-    """Jit a plain helper function, with the globals a kernel sees (memoised per dtype)."""
-    key = (function, names.get("T"), names.get("TO"), fastmath)
+    """Jit a plain helper function, with the globals a kernel sees (memoised per dtype).
+
+    ``names["OPERANDS"]``: the dtype that functions of scalars are called with (`kernels.twins`).
+    """
+    operands = names.get("OPERANDS")
+    key = (function, names.get("T"), names.get("TO"), operands, fastmath)
     if key not in _jitted:
-        bound = _rebind(function, names, fastmath)
+        chosen = function
+        if operands is not None:
+            part = "single" if operands is np.float32 else "integer" if operands().dtype.kind in "iu" else ""
+            chosen = getattr(function, part, function) if part else function
+        bound = _rebind(chosen, names, fastmath)
         # scalar functions and rules: a call left in a tile loop would keep it from being vectorised
-        scalar_function = not names and function not in _jit.engine.values()
+        scalar_function = "T" not in names and function not in _jit.engine.values()
         jitted = helper(bound, forceinline=scalar_function, fastmath=_FAST[fastmath])
         integer = getattr(function, "integer", None)
-        if integer is not None:
+        if integer is not None and operands is None:
             jitted = _by_kind(jitted, device(integer, names), function.__code__.co_argcount)
         _jitted[key] = jitted
     return _jitted[key]
@@ -377,21 +391,28 @@ def _by_kind(floating: Any, integer: Any, n_args: int) -> Any:
 def _rebind(function: Callable, names: dict[str, Any], fastmath: bool = False) -> Any:
     """Copy ``function`` with ``names`` as globals and the plain functions it calls jitted."""
     scope = dict(function.__globals__)
+    own = scope.get("OPERANDS")
+    if own is not None and "OPERANDS" in names:
+        names = {**names, "OPERANDS": own}
     scope.update(names)
+    narrow = names.get("OPERANDS") is np.float32
     for name in global_names(function.__code__):
         value = scope.get(name)
         if isinstance(value, pytypes.BuiltinFunctionType) and value in _jit.engine:
             scope[name] = device(_jit.engine[value], {})
         elif isinstance(value, pytypes.FunctionType) and value.__module__.startswith("tapegrad."):
-            if value.__module__ == memory.__name__ and value.__name__ in memory.INTRINSIC:
+            if value.__module__ == memory.__name__ and value.__name__ in INTRINSIC:
                 scope[name] = getattr(_intrinsics, value.__name__)
             else:
                 scope[name] = device(value, names, fastmath)
         elif value is scalar:
-            scope[name] = scalars()
-    copy = pytypes.FunctionType(
-        function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
-    )
+            scope[name] = scalars(names.get("OPERANDS", names.get("T")))
+        elif narrow and type(value) is float:
+            scope[name] = np.float32(value)
+    code = function.__code__
+    if narrow:
+        code = code.replace(co_consts=tuple(np.float32(c) if type(c) is float else c for c in code.co_consts))
+    copy = pytypes.FunctionType(code, scope, function.__name__, function.__defaults__, function.__closure__)
     copy.__module__ = function.__module__
     return copy
 
@@ -405,29 +426,37 @@ def global_names(code: pytypes.CodeType) -> set[str]:
     return names
 
 
-def device_rule(rule: Callable, near: bool = False) -> Any:
+Range = tuple[float, float]
+
+
+def device_rule(rule: Callable, operands: Any, inside: Range | None = None) -> Any:
     """Jit a derivative rule (its ``f`` becomes the namespace of jitted scalar functions)."""
     with global_compiler_lock:
-        if near:
-            scope = {**rule.__globals__, "f": scalars(True)}
-            rule = pytypes.FunctionType(rule.__code__, scope, rule.__name__)
-        return device(rule, {})
+        scope = {**rule.__globals__, "f": scalars(operands, inside)}
+        rule = pytypes.FunctionType(rule.__code__, scope, rule.__name__, None, rule.__closure__)
+        return device(rule, {"OPERANDS": operands})
 
 
-_scalars: dict[bool, pytypes.ModuleType] = {}
+_scalars: dict[Any, pytypes.ModuleType] = {}
 
 
-def scalars(near: bool = False) -> pytypes.ModuleType:
+def scalars(operands: Any = None, inside: Range | None = None) -> pytypes.ModuleType:
     """The functions of ``kernels.scalar``, jitted, as a namespace that kernels may use.
 
-    With ``near``, those that have a branch-free form for arguments up to ``NEAR`` are that form.
+    ``operands`` is the dtype of their operands; without it they tell integers from others themselves.
+    Those that have a quicker form for operands in the range ``inside`` are that form.
     """
     with global_compiler_lock:
-        if near not in _scalars:
-            space = pytypes.ModuleType("tapegrad_scalars")
-            for name, value in vars(scalar).items():
-                if isinstance(value, pytypes.FunctionType):
-                    chosen = getattr(value, "near", value) if near else value
-                    setattr(space, name, device(chosen, {}))
-            _scalars[near] = space
-    return _scalars[near]
+        key = (operands, inside)
+        if key not in _scalars:
+            names = {} if operands is None else {"OPERANDS": operands}
+
+            def look_up(name: str) -> Any:
+                value = vars(scalar).get(name)
+                if not isinstance(value, pytypes.FunctionType):
+                    raise AttributeError(name)
+                return device(value if inside is None else form(value, inside), names)
+
+            _scalars[key] = pytypes.ModuleType("tapegrad_scalars")
+            _scalars[key].__getattr__ = look_up  # type: ignore[method-assign]
+    return _scalars[key]

@@ -213,15 +213,29 @@ def like(typingctx, value, x):
 
 @intrinsic
 def muladd(typingctx, x, y, z):
-    """``x * y + z``, fused where the machine does that at no cost."""
-    double = ir.DoubleType()
+    """``x * y + z``, fused where the machine does that at no cost; in float32 if all three are."""
+    narrow = x == y == z == types.float32
+    kind, element = (types.float32, ir.FloatType()) if narrow else (types.float64, ir.DoubleType())
 
     def codegen(context, builder, signature, args):
-        signature = ir.FunctionType(double, [double] * 3)
-        function = builder.module.declare_intrinsic("llvm.fmuladd", [double], signature)
+        signature = ir.FunctionType(element, [element] * 3)
+        function = builder.module.declare_intrinsic("llvm.fmuladd", [element], signature)
         return builder.call(function, args)
 
-    return types.float64(types.float64, types.float64, types.float64), codegen
+    return kind(kind, kind, kind), codegen
+
+
+@intrinsic
+def product_error(typingctx, x, y, p):
+    """``x * y - p``, rounded once."""
+    element, kind = ir.DoubleType(), types.float64
+
+    def codegen(context, builder, signature, args):
+        signature = ir.FunctionType(element, [element] * 3)
+        function = builder.module.declare_intrinsic("llvm.fma", [element], signature)
+        return builder.call(function, [args[0], args[1], builder.fneg(args[2])])
+
+    return kind(kind, kind, kind), codegen
 
 
 @intrinsic
@@ -242,3 +256,23 @@ def bits_to_f64(typingctx, bits):
         return builder.bitcast(args[0], ir.DoubleType())
 
     return types.float64(types.int64), codegen
+
+
+@intrinsic
+def f32_to_bits(typingctx, x):
+    """The 32 bits of a float32, as an int32."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.IntType(32))
+
+    return types.int32(types.float32), codegen
+
+
+@intrinsic
+def bits_to_f32(typingctx, bits):
+    """The float32 that the last 32 bits of an integer stand for."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.FloatType())
+
+    return types.float32(types.int32), codegen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import math
 from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
@@ -11,9 +12,8 @@ import numpy as np
 
 from tapegrad import _jit
 from tapegrad.engine import layout as L
-from tapegrad.kernels import move
-from tapegrad.kernels.memory import TO, T, array, int64
-from tapegrad.kernels.vector_math import NEAR
+from tapegrad.kernels import move, scalar
+from tapegrad.kernels.memory import TO, T, array, int64, like
 from tapegrad.ops.table import Kind, Row, rows
 from tapegrad.spec import BOOL, DTYPES, dtype_index
 
@@ -23,8 +23,11 @@ FORWARD, ACCUMULATE = 0, 4  # which kernel of a row; 1 to 3 are the reverse kern
 WHICH = 5
 
 OP: Callable = abs  # placeholder: the compiler substitutes the row's scalar function
-NEAR_OP: Callable = abs
+QUICK_OP: Callable = abs
+FULL_OP: Callable = abs
+LOW = HIGH = 0.0
 TX = TY = TZ = T
+EVERYWHERE = (-math.inf, math.inf)
 
 
 def unary_fwd(n, out, x, y, z):
@@ -55,7 +58,7 @@ def unary_bwd(n, gx, g, out, x, y, z):
     for i in range(n):
         gi = go[i]
         d = OP(gi, o[i], a[i])
-        ga[i] += d if gi != 0 else gi * 0
+        ga[i] += d if gi != 0 else like(0, d)
     return 0
 
 
@@ -65,7 +68,7 @@ def binary_bwd(n, gx, g, out, x, y, z):
     for i in range(n):
         gi = go[i]
         d = OP(gi, o[i], a[i], b[i])
-        ga[i] += d if gi != 0 else gi * 0
+        ga[i] += d if gi != 0 else like(0, d)
     return 0
 
 
@@ -75,41 +78,113 @@ def ternary_bwd(n, gx, g, out, x, y, z):
     for i in range(n):
         gi = go[i]
         d = OP(gi, o[i], a[i], b[i], c[i])
-        ga[i] += d if gi != 0 else gi * 0
+        ga[i] += d if gi != 0 else like(0, d)
     return 0
 
 
-# sin and its like have a branch-free form for arguments up to NEAR: loops over it are vectorised.
-def near_fwd(n, out, x, y, z):
+# Functions that have a quicker form for operands in a range: sine and its like, lgamma.
+def ranged_fwd(n, out, x, y, z):
     o, a = array(out, n, TO), array(x, n, TX)
-    far = 0
+    inside = 0
     for i in range(n):
-        far |= int64((a[i] > NEAR) | (a[i] < -NEAR))
-    if far == 0:
+        inside += int64((a[i] >= LOW) & (a[i] <= HIGH))  # NaN is not
+    if inside == n:
         for i in range(n):
-            o[i] = NEAR_OP(a[i])
+            o[i] = QUICK_OP(a[i])
     else:
         for i in range(n):
             o[i] = OP(a[i])
     return 0
 
 
-def near_bwd(n, gx, g, out, x, y, z):
+def ranged_bwd(n, gx, g, out, x, y, z):
     o, a = array(out, n, TO), array(x, n, TX)
     go, ga = array(g, n, TO), array(gx, n, TG)
-    far = 0
+    inside = 0
     for i in range(n):
-        far |= int64((a[i] > NEAR) | (a[i] < -NEAR))
-    if far == 0:
+        inside += int64((a[i] >= LOW) & (a[i] <= HIGH))  # NaN is not
+    if inside == n:
         for i in range(n):
             gi = go[i]
-            d = NEAR_OP(gi, o[i], a[i])
-            ga[i] += d if gi != 0 else gi * 0
+            d = QUICK_OP(gi, o[i], a[i])
+            ga[i] += d if gi != 0 else like(0, d)
     else:
         for i in range(n):
             gi = go[i]
             d = OP(gi, o[i], a[i])
-            ga[i] += d if gi != 0 else gi * 0
+            ga[i] += d if gi != 0 else like(0, d)
+    return 0
+
+
+# Powers: most tiles have one exponent.  With it written into the loop, nothing is left of the other cases.
+def power_fwd(n, out, x, y, z):
+    o, a, b = array(out, n, TO), array(x, n, TX), array(y, n, TY)
+    e = b[0] if n > 0 else like(1, b[0])
+    same = 0
+    inside = 0
+    for i in range(n):
+        same += int64(b[i] == e)
+        inside += int64((a[i] >= LOW) & (a[i] <= HIGH))
+    if same == n and e == 2:
+        for i in range(n):
+            o[i] = OP(a[i], like(2, e))
+    elif same == n and e == 3:
+        for i in range(n):
+            o[i] = OP(a[i], like(3, e))
+    elif same == n and e == 0.5:
+        for i in range(n):
+            o[i] = OP(a[i], like(0.5, e))
+    elif same == n and e == -1:
+        for i in range(n):
+            o[i] = OP(a[i], like(-1, e))
+    elif inside == n:
+        for i in range(n):
+            o[i] = QUICK_OP(a[i], b[i])
+    else:
+        for i in range(n):
+            o[i] = FULL_OP(a[i], b[i])
+    return 0
+
+
+def power_bwd(n, gx, g, out, x, y, z):
+    o, a, b = array(out, n, TO), array(x, n, TX), array(y, n, TY)
+    go, ga = array(g, n, TO), array(gx, n, TG)
+    e = b[0] if n > 0 else like(1, b[0])
+    same = 0
+    inside = 0
+    for i in range(n):
+        same += int64(b[i] == e)
+        inside += int64((a[i] >= LOW) & (a[i] <= HIGH))
+    if same == n and e == 2:
+        for i in range(n):
+            gi = go[i]
+            d = OP(gi, o[i], a[i], like(2, e))
+            ga[i] += d if gi != 0 else like(0, d)
+    elif same == n and e == 3:
+        for i in range(n):
+            gi = go[i]
+            d = OP(gi, o[i], a[i], like(3, e))
+            ga[i] += d if gi != 0 else like(0, d)
+    elif same == n and e == 0.5:
+        for i in range(n):
+            gi = go[i]
+            d = OP(gi, o[i], a[i], like(0.5, e))
+            ga[i] += d if gi != 0 else like(0, d)
+    elif same == n and e == -1:
+        for i in range(n):
+            gi = go[i]
+            d = OP(gi, o[i], a[i], like(-1, e))
+            ga[i] += d if gi != 0 else like(0, d)
+    elif inside == n:
+        for i in range(n):
+            gi = go[i]
+            d = QUICK_OP(gi, o[i], a[i], b[i])
+            ga[i] += d if gi != 0 else like(0, d)
+    else:
+        for i in range(n):
+            gi = go[i]
+            d = FULL_OP(gi, o[i], a[i], b[i])
+            ga[i] += d if gi != 0 else like(0, d)
     return 0
 
 
@@ -142,6 +217,16 @@ def rule_uses(rule: Callable) -> int:
             for name in loaded if isinstance(loaded, tuple) else (loaded,):
                 used |= bits.get(order.get(name, ""), 0)
     return used
+
+
+def _calls_ranged(rule: Callable | None) -> bool:
+    """Whether a rule calls functions that have a quicker form for operands in a range.
+
+    It has to call them at the row's own operand: the range is that of the row's function.
+    """
+    return rule is not None and any(
+        hasattr(getattr(scalar, n, None), "forms") for n in rule.__code__.co_names
+    )
 
 
 class Library:
@@ -199,34 +284,50 @@ class Library:
         return _jit.kernel(full, function, 6, {"T": t, "TO": to}, fastmath)
 
     def _elementwise(self, row: Row, dtype: np.dtype, which: int) -> int:
-        out = elementwise_out(row, dtype)
-        t = _storage(dtype)
-        names: dict[str, Any] = {"T": t, "TX": t, "TY": t, "TZ": t, "TO": _storage(out)}
+        forward = row.forward
+        assert forward is not None
+        t, floating = _storage(dtype), dtype.kind == "f"
+        names: dict[str, Any] = {
+            "T": t,
+            "TX": t,
+            "TY": t,
+            "TZ": t,
+            "TO": _storage(elementwise_out(row, dtype)),
+        }
         if row.dtype_rule == "where":
             names["TX"] = np.uint8
-        near = hasattr(row.forward, "near") and dtype.kind == "f"
-        if which == FORWARD:
-            assert row.forward is not None
-            called = row.forward.__name__
-            function = near_fwd if near else _FWD[row.arity]
+        inside = EVERYWHERE
+        if floating and (which == FORWARD or _calls_ranged(row.rules[which - 1])):
+            inside = getattr(forward, "forms", ((None, *EVERYWHERE),))[0][1:]
 
-            def forward() -> dict[str, Any]:
-                from tapegrad._compile import scalars
+        def operation(inside: Any) -> Any:
+            from tapegrad import _compile
 
-                return {**names, "OP": getattr(scalars(), called), "NEAR_OP": getattr(scalars(True), called)}
+            if which == FORWARD:
+                return getattr(_compile.scalars(t, inside), forward.__name__)
+            rule = row.rules[which - 1]
+            assert isinstance(rule, FunctionType)
+            return _compile.device_rule(rule, t, inside)
 
-            return _jit.kernel(f"{row.name}_fwd_{dtype.name}", function, 5, forward)
-        rule = row.rules[which - 1]
-        assert isinstance(rule, FunctionType)
-        names["TG"] = (names["TX"], names["TY"], names["TZ"])[which - 1]
-        kernel: Callable = near_bwd if near and rule_uses(rule) & L.USES_X else _BWD[row.arity]
+        ranges = {"OP": EVERYWHERE if floating else None}
+        loop = (_FWD if which == FORWARD else _BWD)[row.arity]
+        if which != FORWARD:
+            names["TG"] = (names["TX"], names["TY"], names["TZ"])[which - 1]
+        if inside != EVERYWHERE and (row.arity == 1 or (forward is scalar.power and which < 2)):
+            ranges["QUICK_OP"] = inside
+            names["LOW"], names["HIGH"] = map(t, inside)
+            loop = ranged_fwd if which == FORWARD else ranged_bwd
+            if row.arity == 2:
+                ranges["FULL_OP"], ranges["OP"] = ranges["OP"], None
+                loop = power_fwd if which == FORWARD else power_bwd
+        name = (
+            f"{row.name}_fwd_{dtype.name}" if which == FORWARD else f"{row.name}_bwd{which - 1}_{dtype.name}"
+        )
 
-        def reverse() -> dict[str, Any]:
-            from tapegrad._compile import device_rule
+        def scope() -> dict[str, Any]:
+            return {**names, **{op: operation(where) for op, where in ranges.items()}}
 
-            return {**names, "OP": device_rule(rule), "NEAR_OP": device_rule(rule, near=True)}
-
-        return _jit.kernel(f"{row.name}_bwd{which - 1}_{dtype.name}", kernel, 7, reverse)
+        return _jit.kernel(name, loop, 5 if which == FORWARD else 7, scope)
 
     def warm(self, dtypes: tuple[str, ...] = ("float64",)) -> Iterator[tuple[int, int, str]]:
         """Build every kernel for ``dtypes``; yield (done, total, name) as it goes."""

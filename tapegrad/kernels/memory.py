@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 INTRINSIC = (
-    "allocate", "array", "at", "bits_to_f64", "call_n", "copy_bytes", "f64_to_bits", "fill_bytes",
-    "give_back", "invoke", "like", "muladd", "release", "stack", "take", "word", "words",
+    "allocate", "array", "at", "bits_to_f32", "bits_to_f64", "call_n", "copy_bytes", "f32_to_bits",
+    "f64_to_bits", "fill_bytes", "give_back", "invoke", "like", "muladd", "product_error", "release", "stack",
+    "take", "word", "words",
 )  # fmt: skip
 __all__ = [*INTRINSIC, "INTRINSIC", "TO", "T", "int64"]
 
@@ -107,6 +108,16 @@ def give_back(address: int) -> None:
     at(address)[0] = 0
 
 
+def f32_to_bits(x: Any) -> Any:
+    """The 32 bits of a float32, as an integer."""
+    return np.int64(np.float32(x).view(np.int32))
+
+
+def bits_to_f32(bits: Any) -> Any:
+    """The float32 that the last 32 bits of an integer stand for."""
+    return np.uint32(int(bits) & 0xFFFFFFFF).view(np.float32)
+
+
 def call_n(target: int, words: tuple) -> None:
     """Call the C function at ``target`` with integers or addresses."""
     ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(words))(int(target))(*[int(w) for w in words])
@@ -115,3 +126,13 @@ def call_n(target: int, words: tuple) -> None:
 def muladd(x: Any, y: Any, z: Any) -> Any:
     """``x * y + z``; compiled, it is rounded once where the machine has such an instruction."""
     return x * y + z
+
+
+def product_error(x: Any, y: Any, p: Any) -> Any:
+    """``x * y - p`` of float64 numbers, ``p`` being their rounded product: what was lost.
+
+    Compiled, one instruction where the machine multiplies and adds without rounding in between.
+    """
+    a, b = bits_to_f64(f64_to_bits(x) & -(1 << 27)), bits_to_f64(f64_to_bits(y) & -(1 << 27))
+    c, d = x - a, y - b  # halves, whose products are exact (Dekker 1971)
+    return (((a * b - p) + a * d) + c * b) + c * d

@@ -6,64 +6,38 @@ name.  Special values are those of NumPy, and of the array API where it says mor
 
 * No branch where a selection (``a if c else b`` on computed values) will do: branches keep a loop
   from being vectorised.
-* `like(1, x)` rather than ``1`` where a literal would change the dtype of an integer computation.
-  float32 operands may be computed in float64; the store rounds.
-* A function decorated ``@integers(twin)`` is ``twin`` for integer operands.
+* `like(1, x)` rather than ``1`` where a literal would change the dtype of an integer computation; float
+  literals have the dtype of float operands.
+* Functions may have bodies of their own for integer and for float32 operands, and quicker ones for
+  operands in a range: `kernels.twins`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
-from tapegrad.kernels.memory import like
-from tapegrad.kernels.vector_math import (  # noqa: F401
+from tapegrad.kernels.math.circular import (  # noqa: F401
     NEAR,
+    acos,
+    asin,
     atan,
     atan2,
     cos_near,
-    cosh,
-    erf,
-    erfc,
-    exp,
-    exp2,
-    expm1,
-    hypot,
-    log,
-    log1p,
-    log2,
-    ndtr,
-    sigmoid,
     sin_near,
-    sinh,
-    softplus,
     tan_near,
-    tanh,
 )
+from tapegrad.kernels.math.error import erf, erfc, ndtr  # noqa: F401
+from tapegrad.kernels.math.exponential import exp, exp2, expm1, sigmoid  # noqa: F401
+from tapegrad.kernels.math.gamma import digamma, lgamma, trigamma, zeta  # noqa: F401
+from tapegrad.kernels.math.hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh  # noqa: F401
+from tapegrad.kernels.math.logarithm import NORMAL, log, log1p, log2, log10, softplus  # noqa: F401
+from tapegrad.kernels.math.power import cbrt, hypot, power_any, power_normal  # noqa: F401
+from tapegrad.kernels.memory import like
+from tapegrad.kernels.twins import integers, within
 
 DEGREE = math.pi / 180.0
-
-
-def integers(twin: Callable) -> Callable[[Callable], Callable]:
-    """Let ``twin`` stand in for the decorated function where the operands are integers."""
-
-    def attach(function: Callable) -> Callable:
-        function.integer = twin  # type: ignore[attr-defined]
-        return function
-
-    return attach
-
-
-def near(quick: Callable) -> Callable[[Callable], Callable]:
-    """Name the branch-free form of the decorated function, for arguments up to ``NEAR``."""
-
-    def attach(function: Callable) -> Callable:
-        function.near = quick  # type: ignore[attr-defined]
-        return function
-
-    return attach
 
 
 # --- moving and choosing --------------------------------------------------------------------------
@@ -223,6 +197,8 @@ def _power_integer(x, y):
     return out
 
 
+@within(power_normal, *NORMAL)
+@within(power_any)
 @integers(_power_integer)
 def power(x, y):
     # the exponents people write, and those their derivatives have
@@ -234,7 +210,13 @@ def power(x, y):
         return x * x * x
     if y == -1:
         return like(1, x) / x
-    return x**y
+    if y == -2:
+        return (like(1, x) / x) * (like(1, x) / x)
+    if y == 0.5:
+        return like(math.inf, x) if np.fabs(x) == math.inf else np.sqrt(x) + like(0, x)
+    if y == -0.5:
+        return like(0, x) if np.fabs(x) == math.inf else like(1, x) / (np.sqrt(x) + like(0, x))
+    return power_any(x, y)
 
 
 # --- signs and rounding ---------------------------------------------------------------------------
@@ -382,10 +364,6 @@ def bitwise_right_shift(x, y):
 # --- exponentials and logarithms ------------------------------------------------------------------
 
 
-def log10(x):
-    return np.log10(x)
-
-
 def logaddexp(x, y):
     high = maximum(x, y)
     distance = like(0, x) if x == y else np.fabs(x - y)  # infinities of one sign
@@ -421,54 +399,22 @@ def rsqrt(x):
     return like(1, x) / np.sqrt(x)
 
 
-def cbrt(x):
-    big = np.fabs(np.float64(x))
-    small = big < 1e-290
-    scaled = big * 18014398509481984.0 if small else big
-    safe = 1.0 if (scaled == 0) | (scaled - scaled != 0) else scaled
-    root = safe ** (1.0 / 3.0)
-    # 1/3 is not a double: one step of Newton's method takes the error of the power away
-    root = root - (root * root * root - safe) / (3.0 * root * root)
-    root = root * 3.814697265625e-06 if small else root
-    return np.float64(x) if (x == 0) | (x - x != 0) else np.copysign(root, np.float64(x))
-
-
 # --- trigonometric and hyperbolic -----------------------------------------------------------------
 
 
-@near(sin_near)
+@within(sin_near, -NEAR, NEAR)
 def sin(x):
     return sin_near(x) if np.fabs(x) <= NEAR else np.sin(np.float64(x))
 
 
-@near(cos_near)
+@within(cos_near, -NEAR, NEAR)
 def cos(x):
     return cos_near(x) if np.fabs(x) <= NEAR else np.cos(np.float64(x))
 
 
-@near(tan_near)
+@within(tan_near, -NEAR, NEAR)
 def tan(x):
     return tan_near(x) if np.fabs(x) <= NEAR else np.tan(np.float64(x))
-
-
-def asin(x):
-    return np.arcsin(x)
-
-
-def acos(x):
-    return np.arccos(x)
-
-
-def asinh(x):
-    return np.arcsinh(x)
-
-
-def acosh(x):
-    return np.arccosh(x)
-
-
-def atanh(x):
-    return np.arctanh(x)
 
 
 def deg2rad(x):

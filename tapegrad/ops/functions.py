@@ -6,15 +6,18 @@ Rules are written as in `ops.elementwise`.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tapegrad.kernels import scalar as f
-from tapegrad.ops.table import NONZERO, POSITIVE, REAL, UNIT, Domain, elementwise
+from tapegrad.ops.record import record_elementwise
+from tapegrad.ops.table import NONZERO, POSITIVE, REAL, UNIT, Domain, Sample, elementwise, ns, public
+from tapegrad.tensor import Tensor
 
-__all__: list[str] = []
+__all__ = ["polygamma", "zeta"]
 
 LN2 = math.log(2.0)
 LN10 = math.log(10.0)
@@ -320,6 +323,149 @@ elementwise(
     dtype="float",
     doc="The distribution function of the standard normal distribution.",
 )
+
+# --- the gamma function ---------------------------------------------------------------------------
+
+elementwise(
+    "lgamma",
+    f.lgamma,
+    rules=(lambda g, out, x: g * f.digamma(x),),
+    domain=(POSITIVE,),
+    reference=_scipy("gammaln"),
+    dtype="float",
+    guarded=True,
+    doc="The logarithm of the absolute value of the gamma function.",
+)
+elementwise(
+    "digamma",
+    f.digamma,
+    rules=(lambda g, out, x: g * f.trigamma(x),),
+    domain=(POSITIVE,),
+    reference=_scipy("psi"),
+    dtype="float",
+    guarded=True,
+    doc="The derivative of `lgamma`.",
+)
+elementwise(
+    "trigamma",
+    f.trigamma,
+    rules=(lambda g, out, x: -2.0 * g * f.zeta(3.0, x),),
+    domain=(POSITIVE,),
+    reference=_scipy("polygamma", lambda special, x: special.polygamma(1, x)),
+    dtype="float",
+    guarded=True,
+    doc="The derivative of `digamma`.",
+)
+ZETA = elementwise(
+    "zeta",
+    f.zeta,
+    rules=(None, lambda g, out, x, y: -g * x * f.zeta(x + 1.0, y)),
+    domain=(Domain(1.0), POSITIVE),
+    reference=_scipy("zeta"),
+    dtype="float",
+    guarded=True,
+    public=False,
+    doc="The Hurwitz zeta function, the sum of `(y + k) ** -x` over `k` from 0.",
+)
+
+
+@public(
+    reference=_scipy("zeta"),
+    samples=(
+        Sample(((5,),), prefix=(2.0,), domain=POSITIVE),
+        Sample(((2, 3),), prefix=(3.5,), domain=POSITIVE),
+    ),
+    method=False,
+)
+def zeta(x: Any, q: Any, /) -> Tensor:
+    """Hurwitz zeta function, the sum of ``(q + k) ** -x`` over ``k = 0, 1, ...``.
+
+    Parameters
+    ----------
+    x : Tensor, array_like or number
+        Exponent, at least 1 (1 gives infinity, less NaN).  There is no derivative by it.
+    q : Tensor, array_like or number
+        First term.  Where negative, ``x`` has to be an integer (otherwise NaN).
+
+    Returns
+    -------
+    Tensor
+        Of the promoted dtype; integers are computed as float64.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast, or ``x`` requires grad.
+
+    Notes
+    -----
+    By the formula of Euler and Maclaurin, NIST DLMF 25.11.28.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.zeta(2.0, tg.tensor([1.0, 2.0]))
+    tensor([1.6449, 0.6449])
+    """
+    if isinstance(x, Tensor) and x.requires_grad:
+        raise ValueError(
+            f"zeta: there is no derivative by x (shape {x.shape}), which requires grad; call detach() on it"
+        )
+    return record_elementwise(ZETA, (x, q))
+
+
+@public(
+    reference=_scipy("polygamma"),
+    samples=(
+        Sample(((5,),), prefix=(1,), domain=POSITIVE),
+        Sample(((2, 3),), prefix=(2,), domain=POSITIVE),
+        Sample(((4,),), prefix=(0,), domain=POSITIVE),
+    ),
+    method=False,
+)
+def polygamma(n: int, x: Any, /) -> Tensor:
+    """Derivative of order ``n`` of `digamma`.
+
+    Parameters
+    ----------
+    n : int
+        Order, not negative.
+    x : Tensor, array_like or number
+        Argument, any shape.
+
+    Returns
+    -------
+    Tensor
+        Floating; integers are computed as float64.
+
+    Raises
+    ------
+    TypeError
+        If ``n`` is not an integer.
+    ValueError
+        If ``n`` is negative.
+
+    Notes
+    -----
+    ``(-1) ** (n + 1) * n! * zeta(n + 1, x)``, NIST DLMF 25.11.12.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.polygamma(1, tg.tensor([1.0, 2.0]))
+    tensor([1.6449, 0.6449])
+    """
+    try:
+        n = operator.index(n)
+    except TypeError:
+        raise TypeError(f"polygamma: the order must be an integer, not {type(n).__name__}") from None
+    if n < 0:
+        raise ValueError(f"polygamma: the order must not be negative, it is {n}")
+    if n < 2:
+        return ns.trigamma(x) if n else ns.digamma(x)
+    factor = math.gamma(n + 1.0) if n <= 170 else math.inf
+    return (factor if n % 2 else -factor) * zeta(n + 1.0, x)
+
 
 # --- activations ----------------------------------------------------------------------------------
 

@@ -1,0 +1,55 @@
+"""One function, several bodies: decorators that name the body for a kind of operand.
+
+A function of scalars is compiled for one dtype of operands at a time (``tapegrad._jit``).  Its module may
+say ``OPERANDS = np.float64`` or ``np.float32``: what its functions compute in, whatever they are called
+with.  Otherwise that follows the kernel.  Float literals and float globals have that dtype too, as Python
+numbers beside NumPy's arrays have; constants of type ``np.float64`` stay as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+__all__ = ["form", "integers", "single", "within"]
+
+
+def integers(twin: Callable) -> Callable[[Callable], Callable]:
+    """Let ``twin`` stand in for the decorated function where the operands are integers."""
+
+    def attach(function: Callable) -> Callable:
+        function.integer = twin  # type: ignore[attr-defined]
+        return function
+
+    return attach
+
+
+def single(twin: Callable) -> Callable[[Callable], Callable]:
+    """Let ``twin`` stand in for the decorated function where the operands are float32."""
+
+    def attach(function: Callable) -> Callable:
+        function.single = twin  # type: ignore[attr-defined]
+        return function
+
+    return attach
+
+
+def within(quick: Callable, low: float = -math.inf, high: float = math.inf) -> Callable[[Callable], Callable]:
+    """Name a quicker form of the decorated function, for operands ``low <= x <= high``.
+
+    Of several, the one named last (written first) is the most special one.
+    """
+
+    def attach(function: Callable) -> Callable:
+        function.forms = ((quick, low, high), *getattr(function, "forms", ()))  # type: ignore[attr-defined]
+        return function
+
+    return attach
+
+
+def form(function: Callable, inside: tuple[float, float]) -> Callable:
+    """The quickest form of ``function`` for operands that lie ``inside``."""
+    for quick, low, high in getattr(function, "forms", ()):
+        if low <= inside[0] and inside[1] <= high:
+            return quick
+    return function
