@@ -380,6 +380,7 @@ _BITS = {
     "bits_to_f64": bits_to_f64,
     "call_n": call_n,
     "muladd": muladd,
+    "spill": spill,
 }
 _FAST: dict[bool, Any] = {False: False, True: {"reassoc", "contract"}}
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import collections
 import ctypes
 from typing import Any
 
 import numpy as np
 
-__all__ = ["TO", "T", "array", "bits_to_f64", "call_n", "f64_to_bits", "int64", "like", "muladd"]
+__all__ = [
+    "TO", "T", "array", "bits_to_f64", "call_n", "f64_to_bits", "int32", "int64", "like", "muladd", "spill",
+]  # fmt: skip
 
+int32 = np.int32
 int64 = np.int64
 # Placeholders: the compiler substitutes the dtype a kernel is built for.
 T = np.float64
@@ -50,3 +54,13 @@ def call_n(target: int, words: tuple) -> None:
 def muladd(x: Any, y: Any, z: Any) -> Any:
     """``x * y + z``; compiled, it is rounded once where the machine has such an instruction."""
     return x * y + z
+
+
+_spilled: collections.deque = collections.deque(maxlen=1024)
+
+
+def spill(value: Any) -> int:
+    """The address of a copy of an integer; compiled, it lies on the stack of the calling kernel."""
+    copy = ctypes.c_int64(int(value))
+    _spilled.append(copy)
+    return ctypes.addressof(copy)

@@ -9,8 +9,6 @@ The two rows take transpose flags, so derivatives never copy a transposed matrix
 
 from __future__ import annotations
 
-import functools
-import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +16,7 @@ import numpy as np
 
 from tapegrad.kernels import blas
 from tapegrad.ops.axes import also_named, axes_tuple, axis_index, size_of
+from tapegrad.ops.blas import bits_of, capsule_address
 from tapegrad.ops.movement import broadcasted, permuted, reshaped
 from tapegrad.ops.record import as_operand, cast, composite, record
 from tapegrad.ops.table import Out, Sample, ns, public, structured
@@ -27,30 +26,10 @@ from tapegrad.tensor import Tensor
 __all__ = ["matmul", "matrix_product"]
 
 
-@functools.cache
-def blas_address(name: str) -> int:
-    """The address of a BLAS routine that SciPy exports (``dgemm``)."""
-    import ctypes
-
-    from scipy.linalg import cython_blas
-
-    capsule = cython_blas.__pyx_capi__[name]
-    get_name = ctypes.pythonapi.PyCapsule_GetName
-    get_name.restype, get_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
-    get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    address = get_pointer(capsule, get_name(capsule))
-    assert address is not None
-    return int(address)
-
-
-def _bits(value: float, dtype: np.dtype) -> int:
-    code = "<q" if dtype.itemsize == 8 else "<i"
-    return int(struct.unpack(code, struct.pack("<d" if dtype.itemsize == 8 else "<f", value))[0])
-
-
 def _target(dtype: np.dtype, routine: str) -> int:
-    return blas_address(("d" if dtype.itemsize == 8 else "s") + routine) if dtype.kind == "f" else 0
+    if dtype.kind != "f":
+        return 0
+    return capsule_address("cython_blas", ("d" if dtype.itemsize == 8 else "s") + routine)
 
 
 LETTERS = ord("N"), ord("T")
@@ -79,7 +58,7 @@ def _matmul_shape(x: Spec, y: Spec, tx: bool, ty: bool, reduce: bool) -> Out:
     if max(m, n, k) > INT32_MAX:
         raise ValueError(f"matmul: shapes {x.shape} and {y.shape} are too large for BLAS")
     ld_x, ld_y = (m if tx else k), (k if ty else n)
-    one = _bits(1.0, dtype)
+    one = bits_of(1.0, dtype)
     params = (
         _target(dtype, "gemm"), LETTERS[ty], LETTERS[tx], n, m, k, one, max(ld_y, 1), max(ld_x, 1), 0, one,
         batch, step_x, step_y, step_out, tx, ty, x.size, y.size, size_out, dtype.itemsize,
@@ -100,7 +79,7 @@ def _matvec_shape(x: Spec, v: Spec, tx: bool) -> Out:
     if max(m, k) > INT32_MAX:
         raise ValueError(f"matmul: shape {x.shape} is too large for BLAS")
     params = (
-        _target(dtype, "gemv"), LETTERS[not tx], rows, columns, _bits(1.0, dtype), max(rows, 1), 1, 0,
+        _target(dtype, "gemv"), LETTERS[not tx], rows, columns, bits_of(1.0, dtype), max(rows, 1), 1, 0,
         batch, m * k, 0, m, tx, m, k, x.size, v.size, size_out, dtype.itemsize,
     )  # fmt: skip
     return Out(out, dtype, params)
