@@ -146,6 +146,9 @@ def cholesky(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
         call_n(d[POTRF], (p + 8 * UPPER, whole, out + at * size, whole, info))
         if array(info, 2, int32)[0] != 0:
             return 1 + b
+        for i in range(n):
+            if not o[at + i * (n + 1)] > 0:  # libraries let NaN pass
+                return 1 + b
     return 0
 
 

@@ -242,7 +242,7 @@ LU = structured(
     doc="LU factors with row exchanges behind them; no derivative.",
 )
 LU_SOLVE: Row = structured(
-    "lu_solve",
+    "solve",
     lapack.lu_solve,
     3,
     _lu_solve_shape,
@@ -255,7 +255,7 @@ LU_SOLVE: Row = structured(
     ),
     in_place=True,
     linear=(0,),
-    batch=_solve_batch("lu_solve"),
+    batch=_solve_batch("solve"),
     refusal=SINGULAR,
     doc="Right-hand sides (first operand) solved with a matrix, by means of its factors.",
 )

@@ -418,7 +418,7 @@ def _solve_triangular(name: str, specs: tuple[Spec, ...], static: Static) -> Non
     _system(name, *specs)
 
 
-@_check("lu_solve")
+@_check("solve")
 def _lu_solve(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     _names(name, static, "trans")
     _flag(name, static, "trans")
