@@ -40,6 +40,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 
+from tapegrad.engine import vectors
 from tapegrad.kernels import memory, scalar
 
 FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
@@ -381,6 +382,7 @@ _BITS = {
     "call_n": call_n,
     "muladd": muladd,
     "spill": spill,
+    **vectors.INTRINSICS,
 }
 _FAST: dict[bool, Any] = {False: False, True: {"reassoc", "contract"}}
 

@@ -191,7 +191,8 @@ class Library:
             assert row.forward is not None
             if row.bits:
                 return self._structured(row.name, row.forward, _bits(dtype), _bits(dtype), False)
-            return self._structured(row.name, row.forward, _storage(dtype), _storage(result), row.fastmath)
+            forward = row.forward if dtype.kind == "f" else getattr(row.forward, "integer", row.forward)
+            return self._structured(row.name, forward, _storage(dtype), _storage(result), row.fastmath)
         return self._elementwise(row, dtype, which)
 
     def _structured(self, name: str, function: Callable, t: Any, to: Any, fastmath: bool) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import collections
 import ctypes
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 __all__ = [
-    "TO", "T", "array", "bits_to_f64", "call_n", "f64_to_bits", "int32", "int64", "like", "muladd", "spill",
+    "TO", "T", "array", "bits_to_f64", "call_n", "f64_to_bits", "int32", "int64", "lanes", "like", "many",
+    "muladd", "reach", "room", "spill", "tile_1_1", "tile_1_2", "tile_4_1", "tile_4_2", "tile_many_1", "tile_many_2",
 ]  # fmt: skip
 
 int32 = np.int32
@@ -64,3 +66,49 @@ def spill(value: Any) -> int:
     copy = ctypes.c_int64(int(value))
     _spilled.append(copy)
     return ctypes.addressof(copy)
+
+
+# --- vectors: what the compiled twins do in registers (``engine.vectors``) --------------------------
+
+
+def lanes(a: Any) -> int:
+    """How many elements of ``a``'s kind a vector holds."""
+    return 8
+
+
+def many() -> int:
+    """The number of rows of a full tile."""
+    return 6
+
+
+def reach() -> int:
+    """Multiplications up to which tiles are faster than a library."""
+    return 1 << 62
+
+
+def room(n: int, a: Any) -> Any:
+    """Memory for ``n`` elements of ``a``'s kind on the stack of the calling kernel."""
+    return np.empty(n, a.dtype if isinstance(a, np.ndarray) else a.data.dtype)
+
+
+def _tile(
+    a: Any, at: int, row: int, step: int, b: Any, bt: int, following: int, k: int, o: Any, ot: int, ld: int,
+    keep: bool, rows: int = 1, vectors: int = 1,
+) -> None:  # fmt: skip
+    """Add the product of some rows and some vectors to a tile of the result, or set it."""
+    for r in range(rows):
+        for v in range(vectors * lanes(o)):
+            place = ot + r * ld + v
+            total = o[place] if keep else type(o[place])(0)
+            for p in range(k):
+                total += a[at + r * row + p * step] * b[bt + p * following + v]
+            o[place] = total
+
+
+def _named(name: str, rows: int, vectors: int) -> Any:
+    return FunctionType(_tile.__code__, globals(), name, (rows, vectors))
+
+
+tile_many_2, tile_many_1 = _named("tile_many_2", many(), 2), _named("tile_many_1", many(), 1)
+tile_4_2, tile_4_1 = _named("tile_4_2", 4, 2), _named("tile_4_1", 4, 1)
+tile_1_2, tile_1_1 = _named("tile_1_2", 1, 2), _named("tile_1_1", 1, 1)

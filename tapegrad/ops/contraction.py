@@ -9,6 +9,8 @@ The two rows take transpose flags, so derivatives never copy a transposed matrix
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +32,14 @@ def _target(dtype: np.dtype, routine: str) -> int:
     if dtype.kind != "f":
         return 0
     return capsule_address("cython_blas", ("d" if dtype.itemsize == 8 else "s") + routine)
+
+
+@functools.cache
+def _most() -> int:
+    """Multiplications up to which our own tiles are tried: above, a library would use many threads."""
+    threads = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
+    count = int(threads) if threads.isdecimal() else os.cpu_count() or 1
+    return 1 << 62 if count <= 2 else 1 << 22
 
 
 LETTERS = ord("N"), ord("T")
@@ -62,6 +72,7 @@ def _matmul_shape(x: Spec, y: Spec, tx: bool, ty: bool, reduce: bool) -> Out:
     params = (
         _target(dtype, "gemm"), LETTERS[ty], LETTERS[tx], n, m, k, one, max(ld_y, 1), max(ld_x, 1), 0, one,
         batch, step_x, step_y, step_out, tx, ty, x.size, y.size, size_out, dtype.itemsize,
+        _most(),
     )  # fmt: skip
     return Out(out, dtype, params)
 
