@@ -121,6 +121,7 @@ STATIC = {
     "linear_recurrence": ("axis", "reverse"),
     "log_softmax": ("axis",),
     "matmul": ("tx", "ty", "reduce"),
+    "matmul_add": ("tx", "ty", "reduce"),
     "matvec": ("tx",),
     "scatter_add": ("width", "shape"),
     "scatter_along": ("axis", "n"),
@@ -166,6 +167,11 @@ def draw_specs(r, row):
             )
         kind = "int64" if INDEXED.get(row.name) == k and r.random() < 0.95 else dtype
         specs.append(intern_spec(own, np.dtype(r.choice(DTYPES) if r.random() < 0.05 else kind)))
+    if row.name == "matmul_add" and r.random() < 0.8:
+        (m, k, n), batch = [r.choice([1, 2, 2, 3]) for _ in range(3)], r.choice([(), (2,)])
+        swap = [r.random() < 0.3, r.random() < 0.3]
+        shapes = (m, n), (k, m) if swap[0] else (m, k), (n, k) if swap[1] else (k, n)
+        specs = [intern_spec((*batch, *s), np.dtype("float32" if dtype == "float32" else "float64")) for s in shapes]
     if row.name in LINALG and r.random() < 0.8:
         batch, n = r.choice([(), (), (2,), (0,)]), r.choice([0, 1, 2, 3])
         kinds = {"a": (*batch, n, n), "f": (*batch, n + 1, n), "b": (*batch, n, r.randrange(3))}
@@ -198,7 +204,7 @@ def test_kernels_stay_within_verified_operands(row):
             found["refused"] += 1
             continue
         memory = {P: Memory(np.array(signature.params or (0,), np.int64))}
-        if row.name in ("matmul", "matvec"):
+        if row.name in ("matmul", "matmul_add", "matvec"):
             memory[P].data[0] = 0  # no library: plain loops
         out = signature.out
         t, to = storage(specs[row.typed_by].dtype, row.bits), storage(out.dtype, row.bits)

@@ -37,7 +37,7 @@ PANEL, EDGE = DEPTH * 32, 8 * 32  # elements: two vectors hold at most 32
 FEW = 24  # rows that are not worth copying a panel for
 
 # ``p`` of matmul: target, letter_y, letter_x, n, m, k, alpha, ld_y, ld_x, beta 0, beta 1, batch, step_x,
-# step_y, step_out, tx, ty, size_x, size_y, size_out, itemsize, most.  The letters are BLAS's 'N' and 'T'.
+# step_y, step_out, tx, ty, size_x, size_y, size_out, itemsize, most, base.  The letters are BLAS's 'N' and 'T'.
 # ``p`` of matvec: target, letter, rows, columns, alpha, ld, 1, beta 0, batch, step_x, step_v, step_out, tx,
 # m, k, size_x, size_v, size_out, itemsize.  Both in the order BLAS takes them, a target of 0 for none.
 
@@ -221,25 +221,33 @@ def rows_sum(o, at, a, c, v, e, m, k):  # type: ignore[no-untyped-def]
 def matmul(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     """``out = op(x) @ op(y)`` for each of ``batch``, added to ``out`` if ``q``; floating operands.
 
-    ``step_out == 0`` adds the products of the batch up.
+    ``step_out == 0`` adds the products of the batch up.  If ``p`` says so, the operands are ``y`` and ``z``, and
+    the products are added to ``x``.
     """
-    d = array(p, 22, int64)
+    d = array(p, 23, int64)
     target, n, m, k = d[0], d[3], d[4], d[5]
     batch, step_x, step_y, step_out, tx, ty = d[11], d[12], d[13], d[14], d[15] != 0, d[16] != 0
+    o = array(out, d[19], TO)
+    base = d[22] != 0
+    if base:
+        if x != out:
+            a = array(x, d[19], T)
+            for i in range(d[19]):
+                o[i] = a[i]
+        x, y = y, z
     a = array(x, d[17], T)
     b = array(y, d[18], T)
-    o = array(out, d[19], TO)
     if m == 0 or n == 0:
         return 0
     if k == 0 or batch == 0:
-        if q == 0:
+        if q == 0 and not base:
             for i in range(d[19]):
                 o[i] = TO(0)
         return 0
     size, work = d[20], m * n * k
     ours = target == 0 or work <= min(d[21], reach())
     for i in range(batch):
-        keep = q != 0 or (i > 0 and step_out == 0)
+        keep = q != 0 or base or (i > 0 and step_out == 0)
         if work <= LEAST or (n <= NARROW and target == 0):
             loops(o, i * step_out, a, i * step_x, b, i * step_y, m, n, k, tx, ty, keep)
         elif ours and n > NARROW:
@@ -277,6 +285,7 @@ def matmul_integer(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     return 0
 
 
+matmul.kernel = "matmul"  # type: ignore[attr-defined]  # one for both rows
 matmul.integer = matmul_integer  # type: ignore[attr-defined]
 
 

@@ -72,9 +72,16 @@ def _matmul_shape(x: Spec, y: Spec, tx: bool, ty: bool, reduce: bool) -> Out:
     params = (
         _target(dtype, "gemm"), LETTERS[ty], LETTERS[tx], n, m, k, one, max(ld_y, 1), max(ld_x, 1), 0, one,
         batch, step_x, step_y, step_out, tx, ty, x.size, y.size, size_out, dtype.itemsize,
-        _most(),
+        _most(), 0,
     )  # fmt: skip
     return Out(out, dtype, params)
+
+
+def _matmul_add_shape(base: Spec, x: Spec, y: Spec, tx: bool, ty: bool, reduce: bool) -> Out:
+    out = _matmul_shape(x, y, tx, ty, reduce)
+    if base.shape != out.shape or base.dtype is not out.dtype or not base.floating:
+        raise ValueError(f"matmul_add: a product of shape {out.shape} cannot be added to {base!r} in place")
+    return out._replace(params=(*out.params[:-1], 1))
 
 
 def _matvec_shape(x: Spec, v: Spec, tx: bool) -> Out:
@@ -170,8 +177,22 @@ MATMUL = structured(
     _matmul_shape,
     rules=(_matmul_rule_x, _matmul_rule_y),
     linear=(0, 1),
+    accumulates=True,
     batch=_matmul_batch,
     doc="Matrix products of the last two axes, operands optionally transposed.",
+)
+MATMUL_ADD = structured(  # what a pass makes of ``base + x @ y``
+    "matmul_add",
+    blas.matmul,
+    3,
+    _matmul_add_shape,
+    rules=(
+        lambda g, out, base, x, y, tx, ty, reduce: g,
+        lambda g, out, base, x, y, tx, ty, reduce: _matmul_rule_x(g, out, x, y, tx, ty, reduce),
+        lambda g, out, base, x, y, tx, ty, reduce: _matmul_rule_y(g, out, x, y, tx, ty, reduce),
+    ),
+    in_place=True,
+    doc="The first operand with the matrix products of the other two added.",
 )
 MATVEC = structured(
     "matvec",

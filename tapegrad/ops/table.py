@@ -105,6 +105,7 @@ class Row:
     in_place: bool = False  # the kernel may write its result over its first operand
     linear: tuple[int, ...] = ()  # operands in which it is linear, each by itself
     batch: Callable | None = None  # records the row for operands with a leading axis
+    accumulates: bool = False  # the kernel adds to its result if its varying integer is 1
     refusal: str | None = None  # why the kernel refuses operands, for numpy.linalg.LinAlgError
     public: bool = True
     user: Any = None  # a user's own operation: what compiles it (``engine.user_kernels``)
@@ -207,6 +208,7 @@ def structured(
     linear: Sequence[int] = (),
     batch: Callable | None = None,
     result: str | None = None,
+    accumulates: bool = False,
     refusal: str | None = None,
     doc: str,
 ) -> Row:
@@ -231,6 +233,8 @@ def structured(
         ``batch(n, batched, *operands, **static)`` (and ``raw=`` with ``wants_raw``) records the row for
         operands of which those marked in ``batched`` have a leading axis of length ``n``; so has the
         result.  ``None`` returned, or no rule: the row is unrolled.
+    accumulates : bool
+        With 1 as its varying integer the kernel adds to what is in ``out``.
     refusal : str, optional
         What is wrong with operands for which the kernel returns ``1 + i``, matrix ``i`` being the culprit:
         the user gets it as a ``numpy.linalg.LinAlgError``.  Without it such a status is an ``IndexError``.
@@ -251,6 +255,7 @@ def structured(
             wants_raw=wants_raw,
             linear=tuple(linear),
             batch=batch,
+            accumulates=accumulates,
             refusal=refusal,
             result=result,
             public=False,

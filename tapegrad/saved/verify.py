@@ -389,6 +389,13 @@ def _matmul(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     require(batches, f"{name}: leading axes of shapes {x.shape} and {y.shape} differ")
 
 
+@_check("matmul_add")
+def _matmul_add(name: str, specs: tuple[Spec, ...], static: Static) -> None:
+    _floating(name, specs[0])
+    _alike(name, specs[0], specs[1])
+    _matmul(name, specs[1:], static)
+
+
 @_check("matvec")
 def _matvec(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     _names(name, static, "tx")
