@@ -51,7 +51,7 @@ def prepare(name, f, arrays, fixed=()):
     Parameters
     ----------
     name : str
-        ``"tapegrad"``: compiled, NumPy in and out.  ``EAGER``: define-by-run.  ``"torch"``, ``"jax"`` (jitted).
+        ``"tapegrad"``: compiled, NumPy in and out.  ``EAGER``: define-by-run.  Else ``"torch"`` or ``"jax"``, jitted.
     f : callable
         ``f(xp, *arrays, *fixed)`` returns a scalar.
     arrays, fixed : sequences of numpy.ndarray
@@ -92,7 +92,9 @@ def _jax(f, xp, arrays, fixed):
     jax = peers.module("jax")
     arrays, fixed = [[jax.numpy.asarray(a) for a in given] for given in (arrays, fixed)]
     places = tuple(range(len(arrays)))
-    both = jax.jit(jax.value_and_grad(lambda *xs: f(xp, *xs[: len(places)], *xs[len(places) :]), argnums=places))
+    both = jax.jit(
+        jax.value_and_grad(lambda *xs: f(xp, *xs[: len(places)], *xs[len(places) :]), argnums=places)
+    )
 
     def run():
         value, g = jax.block_until_ready(both(*arrays, *fixed))
@@ -109,16 +111,14 @@ def contest(session, case, f, arrays, fixed, reference, targets, forms=None, rto
     targets : mapping of str to float
         Per library how much of its time tapegrad, compiled, may take.
     forms : mapping of str to callable, optional
-        By library the function that it runs instead (``lax.scan`` in place of a loop); ``None`` leaves it out.
+        By library the function that it runs instead (``lax.scan`` in place of a loop).
     more : mapping of str to callable, optional
         Further contenders, with what prepares them; named after their library.
     """
     forms = forms or {}
-    names = [n for n in session.libraries(US, "torch", "jax") if forms.get(n, f) is not None]
+    names = session.libraries(US, "torch", "jax")
     names.insert(1, EAGER)
-    factories = {
-        name: lambda name=name: prepare(name, forms.get(name, f), arrays, fixed) for name in names
-    }
+    factories = {name: lambda name=name: prepare(name, forms.get(name, f), arrays, fixed) for name in names}
     for name, factory in (more or {}).items():
         if name.split(",")[0] in names:
             factories[name] = factory

@@ -20,7 +20,7 @@ TARGETS = {"torch": 1.0, "jax": 1.0}
 
 
 def entries(d):
-    """Where entry (i, j) of the strict lower triangle stands among ``d * (d - 1) / 2``; one past for others."""
+    """Where entries of the strict lower triangle stand among ``d * (d - 1) / 2``; others: one past them."""
     count = d * (d - 1) // 2
     place = np.full((d, d), count)
     place[np.tril_indices(d, -1)] = np.arange(count)

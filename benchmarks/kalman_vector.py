@@ -62,7 +62,7 @@ def with_scan(xp, f, log_q, log_r, seen, h, eye, zero):
 
 
 def reference(parameters, seen):
-    """Value and, by complex steps, its gradient; with the determinant and the inverse in place of a factor."""
+    """Value and, by complex steps, its gradient; with determinant and inverse in place of a factor."""
 
     def value(f, log_q, log_r):
         mean, p, total = np.zeros((4, 1)), np.eye(4), 0.0

@@ -93,7 +93,12 @@ def library_layer(parameters, fixed):
         error = layer(x)[1][0][0] @ v - y
         value = (error * error).mean()
         value.backward()
-        return value.item(), (layer.weight_ih_l0.grad.T, layer.weight_hh_l0.grad.T, layer.bias_ih_l0.grad, v.grad)
+        return value.item(), (
+            layer.weight_ih_l0.grad.T,
+            layer.weight_hh_l0.grad.T,
+            layer.bias_ih_l0.grad,
+            v.grad,
+        )
 
     return run
 

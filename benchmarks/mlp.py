@@ -3,6 +3,7 @@
 784 inputs, 256 and 128 hidden units, 10 classes; in float64 and in float32.  Matrix products are most of it.
 """
 
+import itertools
 import sys
 
 import numpy as np
@@ -33,7 +34,7 @@ def with_torch(xp, w1, b1, w2, b2, w3, b3, x, labels):
 def inputs(layers, batch, dtype):
     rng = np.random.default_rng(0)
     parameters = []
-    for m, n in zip(layers, layers[1:]):
+    for m, n in itertools.pairwise(layers):
         parameters += [rng.normal(size=(m, n)) * np.sqrt(2 / m), 0.1 * rng.normal(size=n)]
     x = rng.normal(size=(batch, layers[0]))
     labels = np.eye(layers[-1])[rng.integers(0, layers[-1], batch)]

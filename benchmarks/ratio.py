@@ -11,7 +11,7 @@ ALLOWED_FACTORED = 5.0  # where a Cholesky factorisation takes most of the time
 
 
 def cases(session):
-    """Title, function, arrays it is differentiated in, fixed arrays, reference, largest error, what is allowed."""
+    """Title, function, parameters, fixed arrays, reference, largest error, allowed ratio."""
     size = session.pick(100_000, 1000)
     yield f"chain, {size} elements", chain.chain, chain.inputs(size), [], chain.reference, 1e-9, ALLOWED
     w, x, y = logistic.inputs(session.pick(100_000, 500))
@@ -24,7 +24,15 @@ def cases(session):
     yield "gmm", gmm.program(n, d, k), parameters, fixed, lambda *a: gmm.reference(a[:3], a[3]), 1e-9, ALLOWED
     n = session.pick(500, 20)
     parameters, fixed = gp.inputs(n)
-    yield f"gp, {n} points", gp.loss, parameters, fixed, lambda *a: gp.reference(a[:3], a[3:]), 1e-7, ALLOWED_FACTORED
+    yield (
+        f"gp, {n} points",
+        gp.loss,
+        parameters,
+        fixed,
+        lambda *a: gp.reference(a[:3], a[3:]),
+        1e-7,
+        ALLOWED_FACTORED,
+    )
 
 
 def run(session):
@@ -44,7 +52,9 @@ def run(session):
             "value": lambda alone=alone, xs=parameters: alone(*xs),
             "value and gradient": lambda both=both, xs=parameters: both(*xs),
         }
-        times = {name: statistics.median(samples) for name, samples in interleave(runners, session.smoke).items()}
+        times = {
+            name: statistics.median(samples) for name, samples in interleave(runners, session.smoke).items()
+        }
         ratio = times["value and gradient"] / times["value"]
         session.record(title, times, "s")
         verdict = "met" if ratio <= allowed else "MISSED"

@@ -95,8 +95,10 @@ def draw_static(r, row, specs):
         "stride": near(1, 2, 5),
         "blocks": near(0, 1, x.size, 7),
     }
-    for flag in ("keepdims", "unique", "reverse", "exclusive", "descending", "right", "tx", "ty", "reduce", "lower",
-                 "trans", "unit_diagonal"):  # fmt: skip
+    for flag in (
+        "keepdims", "unique", "reverse", "exclusive", "descending", "right", "tx", "ty", "reduce", "lower",
+        "trans", "unit_diagonal",
+    ):  # fmt: skip
         static[flag] = r.random() < 0.5
     names = STATIC[row.name]
     return {k: static[k] for k in names}
@@ -171,7 +173,10 @@ def draw_specs(r, row):
         (m, k, n), batch = [r.choice([1, 2, 2, 3]) for _ in range(3)], r.choice([(), (2,)])
         swap = [r.random() < 0.3, r.random() < 0.3]
         shapes = (m, n), (k, m) if swap[0] else (m, k), (n, k) if swap[1] else (k, n)
-        specs = [intern_spec((*batch, *s), np.dtype("float32" if dtype == "float32" else "float64")) for s in shapes]
+        specs = [
+            intern_spec((*batch, *s), np.dtype("float32" if dtype == "float32" else "float64"))
+            for s in shapes
+        ]
     if row.name in LINALG and r.random() < 0.8:
         batch, n = r.choice([(), (), (2,), (0,)]), r.choice([0, 1, 2, 3])
         kinds = {"a": (*batch, n, n), "f": (*batch, n + 1, n), "b": (*batch, n, r.randrange(3))}

@@ -141,7 +141,7 @@ def _merge_axes(specs, small, large, lengths, strides):
 
 @jit
 def _copy_rows(target, source, itemsize, rows, length, down, repeat):
-    """Write ``rows`` rows that start ``down`` elements apart in the source; ``repeat``: of one element each."""
+    """Write rows that lie ``down`` elements apart in the source; ``repeat``: each repeats one element."""
     if itemsize == 8:
         a, b = array(target, 0, np.int64), array(source, 0, np.int64)
         for r in range(rows):

@@ -37,7 +37,8 @@ PANEL, EDGE = DEPTH * 32, 8 * 32  # elements: two vectors hold at most 32
 FEW = 24  # rows that are not worth copying a panel for
 
 # ``p`` of matmul: target, letter_y, letter_x, n, m, k, alpha, ld_y, ld_x, beta 0, beta 1, batch, step_x,
-# step_y, step_out, tx, ty, size_x, size_y, size_out, itemsize, most, base.  The letters are BLAS's 'N' and 'T'.
+# step_y, step_out, tx, ty, size_x, size_y, size_out, itemsize, most (multiplications for tiles), base.  The
+# letters are BLAS's 'N' and 'T'.
 # ``p`` of matvec: target, letter, rows, columns, alpha, ld, 1, beta 0, batch, step_x, step_v, step_out, tx,
 # m, k, size_x, size_v, size_out, itemsize.  Both in the order BLAS takes them, a target of 0 for none.
 
@@ -140,9 +141,7 @@ def product(o, at, a, c, b, e, m, n, k, tx, ty, keep):  # type: ignore[no-untype
                 whole = width == wide
                 source, first, following = b, e + p0 * n + j0, n
                 if ty or not whole or i1 - i0 > FEW:
-                    pack(
-                        panel, wide, b, e + j0 * k + p0 if ty else first, depth, width, n, k, ty
-                    )
+                    pack(panel, wide, b, e + j0 * k + p0 if ty else first, depth, width, n, k, ty)
                     source, first, following = panel, int64(0), wide
                 i = i0
                 while i < i1:
@@ -221,7 +220,7 @@ def rows_sum(o, at, a, c, v, e, m, k):  # type: ignore[no-untyped-def]
 def matmul(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     """``out = op(x) @ op(y)`` for each of ``batch``, added to ``out`` if ``q``; floating operands.
 
-    ``step_out == 0`` adds the products of the batch up.  If ``p`` says so, the operands are ``y`` and ``z``, and
+    ``step_out == 0`` adds the products of the batch up.  With ``base`` the operands are ``y`` and ``z``, and
     the products are added to ``x``.
     """
     d = array(p, 23, int64)

@@ -16,7 +16,8 @@ from tapegrad.kernels import scalar
 from tapegrad.kernels.memory import TO, T, array, call_n, int32, int64, spill
 
 __all__ = [
-    "SHARED", "SMALL", "cholesky", "cholesky_adjoint", "det", "log_abs_det", "lu", "lu_sign", "lu_solve", "solve",
+    "SHARED", "SMALL", "cholesky", "cholesky_adjoint", "det", "log_abs_det", "lu", "lu_sign", "lu_solve",
+    "solve",
 ]  # fmt: skip
 
 SMALL = 16  # matrices up to this size run faster in plain loops than in a library

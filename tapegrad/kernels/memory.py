@@ -11,7 +11,8 @@ import numpy as np
 
 __all__ = [
     "TO", "T", "array", "bits_to_f64", "call_n", "f64_to_bits", "int32", "int64", "lanes", "like", "many",
-    "muladd", "reach", "room", "spill", "tile_1_1", "tile_1_2", "tile_4_1", "tile_4_2", "tile_many_1", "tile_many_2",
+    "muladd", "reach", "room", "spill", "tile_1_1", "tile_1_2", "tile_4_1", "tile_4_2", "tile_many_1",
+    "tile_many_2",
 ]  # fmt: skip
 
 int32 = np.int32

@@ -183,7 +183,9 @@ def _alone(name: str) -> Callable[..., Tensor]:
 
 
 def _solve_batch(name: str) -> Callable[..., Tensor]:
-    def batch(n: int, batched: Sequence[bool], b: Tensor, a: Tensor, *factors: Tensor, **static: Any) -> Tensor:
+    def batch(
+        n: int, batched: Sequence[bool], b: Tensor, a: Tensor, *factors: Tensor, **static: Any
+    ) -> Tensor:
         matrices = [a, *factors]
         if any(batched[1:]) or a._spec.ndim > 2:
             matrices = all_batched(n, batched[1:], *matrices)
@@ -414,7 +416,7 @@ def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
     return record(CHOLESKY, (x,))
 
 
-TRANS = {0: False, 1: True, 2: True, "N": False, "T": True, "C": True, False: False, True: True}
+TRANS = {0: False, 1: True, 2: True, "N": False, "T": True, "C": True}
 
 
 @public(

@@ -350,7 +350,14 @@ def public(
             function.__name__ = function.__qualname__ = name
         doc = (function.__doc__ or "").strip().split("\n")[0]
         entry = Public(
-            function, reference, tuple(samples), tuple(aliases), method and not home, differentiable, doc, home
+            function,
+            reference,
+            tuple(samples),
+            tuple(aliases),
+            method and not home,
+            differentiable,
+            doc,
+            home,
         )
         if entry.name in PUBLIC:
             raise ValueError(f"public function {entry.name!r} is registered twice")

@@ -45,8 +45,9 @@ def test_cholesky_and_its_adjoint(n, dtype):
 
 def test_cholesky_reads_one_triangle():
     a = definite(20)
-    lower, upper = np.tril(a) + np.triu(np.full_like(a, np.nan), 1), np.triu(a) + np.tril(
-        np.full_like(a, np.nan), -1
+    lower, upper = (
+        np.tril(a) + np.triu(np.full_like(a, np.nan), 1),
+        np.triu(a) + np.tril(np.full_like(a, np.nan), -1),
     )
     np.testing.assert_allclose(tg.linalg.cholesky(lower).numpy(), np.linalg.cholesky(a))
     np.testing.assert_allclose(tg.linalg.cholesky(upper, upper=True).numpy(), np.linalg.cholesky(a).T)
