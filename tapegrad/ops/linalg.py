@@ -187,9 +187,15 @@ def _solve_batch(name: str) -> Callable[..., Tensor]:
         n: int, batched: Sequence[bool], b: Tensor, a: Tensor, *factors: Tensor, **static: Any
     ) -> Tensor:
         matrices = [a, *factors]
-        if any(batched[1:]) or a._spec.ndim > 2:
-            matrices = all_batched(n, batched[1:], *matrices)
+        shared = a._spec.ndim - batched[1] == 2
         (b,) = all_batched(n, batched[:1], b)
+        if any(batched[1:]) or not shared:
+            matrices = all_batched(n, batched[1:], *matrices)
+            inner = b._spec.shape[1:-2]
+            if shared and inner:  # one matrix for each of the batch, met by several right-hand sides
+                ones = (1,) * len(inner)
+                spread = [(t, t._spec.shape[1:]) for t in matrices]
+                matrices = [broadcasted(reshaped(t, (n, *ones, *s)), (n, *inner, *s)) for t, s in spread]
         return record(ROWS[name], (b, *matrices), static)
 
     return batch
@@ -324,13 +330,13 @@ def _adjusted(factor: float) -> Callable[..., tuple]:
     """Samples' matrices with a dominant diagonal."""
 
     def prepare(a: Any, *others: Any) -> tuple:
-        return (a + factor * np.eye(a.shape[-1]), *others)
+        return (a + np.eye(a.shape[-1], dtype=a.dtype) * a.dtype.type(factor), *others)
 
     return prepare
 
 
 def _definite(a: Any, *others: Any) -> tuple:
-    return (a @ a.swapaxes(-1, -2) + np.eye(a.shape[-1]), *others)
+    return (a @ a.swapaxes(-1, -2) + np.eye(a.shape[-1], dtype=a.dtype), *others)
 
 
 def _each(function: Callable) -> Callable:
@@ -342,7 +348,7 @@ def _each(function: Callable) -> Callable:
             return np.stack([function(m, b, **kwargs) for m in a]) if a.ndim > 2 else function(a, b, **kwargs)
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         a, b = np.broadcast_to(a, batch + a.shape[-2:]), np.broadcast_to(b, batch + b.shape[-2:])
-        out = np.empty(b.shape, b.dtype)
+        out = np.empty(b.shape, np.result_type(a, b, np.float32 if a.dtype.kind == "f" else np.float64))
         for i in np.ndindex(batch):
             out[i] = function(a[i], b[i], **kwargs)
         return out
@@ -700,6 +706,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: float | str = "fro") 
     tensor(5.)
     """
     x = as_operand(x, "matrix_norm")
+    x = x if x._spec.floating else cast(x, FLOAT64)
     if x._spec.ndim < 2:
         raise ValueError(f"matrix_norm: at least two axes are needed, not shape {x._spec.shape}")
     if ord == "fro":
