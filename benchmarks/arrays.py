@@ -51,7 +51,7 @@ def prepare(name, f, arrays, fixed=()):
     Parameters
     ----------
     name : str
-        ``"tapegrad"``: compiled, NumPy in and out.  ``EAGER``: define-by-run.  Others: the library, JAX jitted.
+        ``"tapegrad"``: compiled, NumPy in and out.  ``EAGER``: define-by-run.  Others: libraries, JAX jitted.
     f : callable
         ``f(xp, *arrays, *fixed)`` returns a scalar.
     arrays, fixed : sequences of numpy.ndarray
