@@ -44,7 +44,7 @@ _transforms = (
     "value_and_grad", "vjp", "vmap",
 )  # fmt: skip
 _compiled = ("GuardWarning", "TapeError", "compile")
-_late = ("custom_op", "load", "testing")  # imported when first used
+_late = ("custom_op", "linalg", "load", "testing")  # imported when first used
 
 globals().update(_namespace.exports)
 __all__ = sorted([*_namespace.exports, *_grad_mode, *_transforms, *_compiled, *_late])

@@ -13,6 +13,7 @@ Imported only then.  Three things differ from ``numba.njit``:
 from __future__ import annotations
 
 import dis
+import functools
 import platform
 import types as pytypes
 from collections.abc import Callable, Sequence
@@ -388,6 +389,14 @@ def _by_kind(floating: Any, integer: Any, n_args: int) -> Any:
     return helper(call)
 
 
+@functools.cache
+def intrinsics() -> dict[str, Any]:
+    """What the plain functions of `kernels.memory` are in jitted code, by name."""
+    from tapegrad.engine.vectors import INTRINSICS
+
+    return {**vars(_intrinsics), **INTRINSICS}
+
+
 def _rebind(function: Callable, names: dict[str, Any], fastmath: bool = False) -> Any:
     """Copy ``function`` with ``names`` as globals and the plain functions it calls jitted."""
     scope = dict(function.__globals__)
@@ -402,7 +411,7 @@ def _rebind(function: Callable, names: dict[str, Any], fastmath: bool = False) -
             scope[name] = device(_jit.engine[value], {})
         elif isinstance(value, pytypes.FunctionType) and value.__module__.startswith("tapegrad."):
             if value.__module__ == memory.__name__ and value.__name__ in INTRINSIC:
-                scope[name] = getattr(_intrinsics, value.__name__)
+                scope[name] = intrinsics()[value.__name__]
             else:
                 scope[name] = device(value, names, fastmath)
         elif value is scalar:

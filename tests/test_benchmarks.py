@@ -35,6 +35,8 @@ def benchmarks():
         ("loops", "chain", "mlp_step"),
         ("compiled", "rk4", "arm", "states", "kalman"),
         ("first_gradient", "replay_memory", "functions"),
+        ("mlp", "gmm", "kalman_vector"),
+        ("gp", "lstm", "ratio"),
     ],
     ids=", ".join,
 )

@@ -150,3 +150,56 @@ def test_guards_keep_their_rows():
     assert program.run([np.array(3.0)]) == (-1, [6.0])
     assert program.run([np.array(-3.0)]) == (0, None)
     assert program.looked(0) == False  # noqa: E712
+
+
+# --- products -------------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(0)
+A, B = RNG.standard_normal((5, 4)), RNG.standard_normal((5, 3))
+STACK = RNG.standard_normal((2, 5, 4))
+
+
+@pytest.mark.parametrize(
+    ("f", "arrays"),
+    [
+        (lambda x, y: x.T @ y, (A, B)),
+        (lambda x, y: (y.T @ x).T, (A, B)),
+        (lambda x, y: (tg.sin(x.T @ y).T @ x.T).T, (A, B)),
+        (lambda x: (x @ x.T).T @ x, (A,)),
+        (lambda x: x @ x.mT, (STACK,)),
+        (lambda x, y: x.mT @ y, (STACK, B)),
+        (lambda x, y: (x.mT @ y).mT, (STACK, B)),
+    ],
+)
+def test_transposes_disappear_into_products(f, arrays):
+    plain = trace_of(with_gradient(lambda *xs: tg.sin(f(*xs)).sum()), *arrays)
+    trace = optimise(plain)
+    assert "permute_dims" not in names(trace)
+    for scale in (1.0, -2.0):
+        agree(run(trace, [scale * a for a in arrays]), run(plain, [scale * a for a in arrays]))
+
+
+def test_other_permutations_and_shared_products_stay():
+    cube = RNG.standard_normal((2, 3, 4))
+    trace = optimise(trace_of(lambda x: tg.permute_dims(x, (1, 0, 2)) @ tg.ones((4, 2)), cube))
+    assert "permute_dims" in names(trace)
+    trace = optimise(trace_of(lambda x, y: (x.T @ y, (x.T @ y).T), A, B))
+    assert names(trace).count("matmul") == 1
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_products_are_added_in_place(dtype):
+    def f(w, *xs):
+        return sum((tg.tanh(x @ w).sum() for x in xs), tg.tensor(0.0, dtype=dtype))
+
+    arrays = [a.astype(dtype) for a in (RNG.standard_normal((4, 3)), *RNG.standard_normal((5, 6, 4)))]
+    plain = trace_of(with_gradient(f), *arrays)
+    trace = optimise(plain)
+    assert names(trace).count("matmul_add") == 4
+    for a, b in zip(run(trace, arrays), run(plain, arrays)):
+        np.testing.assert_allclose(a, b, rtol=1e-10 if dtype == "float64" else 1e-4, atol=1e-5)
+
+
+def test_a_product_that_somebody_else_reads_is_not_added_in_place():
+    trace = optimise(trace_of(lambda x, y: ((z := x.T @ y), z + 1.0, z + y[:4])[1:], A, B))
+    assert "matmul_add" not in names(trace)

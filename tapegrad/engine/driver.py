@@ -259,7 +259,15 @@ def _recover(tape: Tape, r: Runner, n: int, error: KernelError) -> Exception:
         return failure
     if error.status < 0:
         return RuntimeError(f"internal error {error.status} while running {description}")
+    if row.refusal is not None:
+        return linalg_error(row, error.status, description)
     return IndexError(f"{row.name}: index out of bounds ({description})")
+
+
+def linalg_error(row: Row, status: int, description: str) -> Exception:
+    """The error for a matrix that a kernel refused: number ``status - 1`` of a batch."""
+    which = f" (matrix {status - 1} of the batch)" if status > 1 else ""
+    return np.linalg.LinAlgError(f"{row.name}: {row.refusal}{which} ({description})")
 
 
 def _user_error(tape: Tape, error: KernelError, n: int) -> Exception:

@@ -113,22 +113,96 @@ def _advance(specs, large, run, strides, index, offset):
 
 
 @jit
+def _merge_axes(specs, small, large, lengths, strides):
+    """Lengths and strides of ``small`` seen with shape ``large``, innermost axis first; how many there are.
+
+    Axes of length one are left out, and axes that continue each other are one.
+    """
+    nd, ns = specs[32 * large + NDIM], specs[32 * small + NDIM]
+    count, step = 0, 1
+    lengths[0] = 1
+    strides[0] = 0
+    for k in range(1, nd + 1):
+        length = specs[32 * large + SHAPE + nd - k]
+        own = specs[32 * small + SHAPE + ns - k] if k <= ns else 1
+        stride = step if own != 1 else 0
+        step *= own
+        if length == 1:
+            continue
+        if count > 0 and stride == strides[count - 1] * lengths[count - 1]:
+            lengths[count - 1] *= length
+        else:
+            lengths[count] = length
+            strides[count] = stride
+            count += 1
+    return max(count, 1)
+
+
+@jit
+def _copy_rows(target, source, itemsize, rows, length, down, repeat):
+    """Write rows that lie ``down`` elements apart in the source; ``repeat``: each repeats one element."""
+    if itemsize == 8:
+        a, b = array(target, 0, np.int64), array(source, 0, np.int64)
+        for r in range(rows):
+            to, first = r * length, r * down
+            if repeat:
+                v = b[first]
+                for i in range(length):
+                    a[to + i] = v
+            else:
+                for i in range(length):
+                    a[to + i] = b[first + i]
+    elif itemsize == 4:
+        c, d = array(target, 0, np.int32), array(source, 0, np.int32)
+        for r in range(rows):
+            to, first = r * length, r * down
+            if repeat:
+                w = d[first]
+                for i in range(length):
+                    c[to + i] = w
+            else:
+                for i in range(length):
+                    c[to + i] = d[first + i]
+    else:
+        for r in range(rows):
+            to, first = target + r * length * itemsize, source + r * down * itemsize
+            if repeat:
+                splat(to, first, length, itemsize)
+            else:
+                copy_bytes(to, first, length * itemsize)
+
+
+@jit
 def load_broadcast(target, source, itemsize, specs, small, large, start, n):
     """Write elements ``start`` to ``start + n`` of ``source`` broadcast to shape ``large``."""
-    strides = stack(MAX_DIMS)
-    index = stack(MAX_DIMS)
-    nd = specs[32 * large + NDIM]
-    offset = _locate(specs, small, large, start, strides, index)
-    last = specs[32 * large + SHAPE + nd - 1]
+    lengths, strides, index = stack(MAX_DIMS), stack(MAX_DIMS), stack(MAX_DIMS)
+    axes = _merge_axes(specs, small, large, lengths, strides)
+    offset, rest = 0, start
+    for k in range(axes):
+        index[k] = rest % lengths[k]
+        rest //= lengths[k]
+        offset += index[k] * strides[k]
+    length, repeat = lengths[0], strides[0] == 0
     done = 0
     while done < n:
-        run = min(last - index[nd - 1], n - done)
-        if strides[nd - 1] == 0:
-            splat(target + done * itemsize, source + offset * itemsize, run, itemsize)
-        else:
-            copy_bytes(target + done * itemsize, source + offset * itemsize, run * itemsize)
-        done += run
-        offset = _advance(specs, large, run, strides, index, offset)
+        run, rows, down = min(length - index[0], n - done), 1, 0
+        if run == length and axes > 1:  # whole rows: as many as there are before the next axis moves
+            rows, down = min((n - done) // length, lengths[1] - index[1]), strides[1]
+        _copy_rows(target + done * itemsize, source + offset * itemsize, itemsize, rows, run, down, repeat)
+        done += rows * run
+        index[0] += run
+        if index[0] < length or axes == 1:
+            offset += run * strides[0]
+            continue
+        offset += (run - length) * strides[0] + rows * strides[1]
+        index[0] = 0
+        index[1] += rows
+        k = 1
+        while k < axes - 1 and index[k] == lengths[k]:
+            offset += strides[k + 1] - index[k] * strides[k]
+            index[k] = 0
+            index[k + 1] += 1
+            k += 1
 
 
 @jit

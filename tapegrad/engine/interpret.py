@@ -10,6 +10,7 @@ from __future__ import annotations
 from tapegrad._jit import at, fill_bytes, invoke, jit, words
 from tapegrad.engine.edges import accumulate
 from tapegrad.engine.layout import (
+    ACCUMULATES,
     ACTIVE,
     ADDR,
     ADJ,
@@ -50,6 +51,7 @@ from tapegrad.engine.layout import (
     KIND_MOVEMENT,
     OP,
     OP_MASK,
+    RULES,
     SIG,
     SIZE,
     SPEC,
@@ -143,9 +145,14 @@ def _run_template(frame, s, i, k):
         if info[8 * op + KIND] == KIND_INPUT:
             continue  # an array that the rule uses as a constant: its address is part of the template
         spec = t_code[8 * r + SPEC]
-        if r == result and not slots[16 * target + TOUCHED] and spec == target_spec:
+        add = 0
+        if r == result and spec == target_spec and not slots[16 * target + TOUCHED]:
             out = slots[16 * target + ADJ]
             direct = True
+        elif r == result and spec == target_spec and info[8 * op + RULES] & ACCUMULATES:
+            out = slots[16 * target + ADJ]
+            direct = True
+            add = 1
         else:
             out = memory
             memory += (specs[32 * spec + SIZE] * specs[32 * spec + ITEMSIZE] + 63) & -64
@@ -162,7 +169,11 @@ def _run_template(frame, s, i, k):
         else:
             if t_slots[16 * r + TOUCHED]:
                 t_code[8 * r + Z] = raw
+            if add:
+                t_code[8 * r + Z] = 1
             status = _call_structured(frame, t_code, r, op, out)
+            if add:
+                t_code[8 * r + Z] = 0
             t_code[8 * r + ADDR] = out
         if status:
             break

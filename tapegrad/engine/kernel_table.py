@@ -246,7 +246,7 @@ class Library:
         for row in rows[self.known : n] if self.known < n else ():
             line = self.info[row.op]
             line[L.KIND], line[L.ARITY], line[L.TYPED_BY] = row.kind, row.arity, row.typed_by
-            line[L.SINK], line[L.RULES] = row.sink, bool(row.rules)
+            line[L.SINK], line[L.RULES] = row.sink, bool(row.rules) + 2 * row.accumulates
             for k, rule in enumerate(row.rules):
                 if row.kind is Kind.ELEMENTWISE:
                     line[L.USES + k] = -1 if rule is None else rule_uses(rule)
@@ -276,7 +276,9 @@ class Library:
             assert row.forward is not None
             if row.bits:
                 return self._structured(row.name, row.forward, _bits(dtype), _bits(dtype), False)
-            return self._structured(row.name, row.forward, _storage(dtype), _storage(result), row.fastmath)
+            forward = row.forward if dtype.kind == "f" else getattr(row.forward, "integer", row.forward)
+            name = getattr(forward, "kernel", row.name)
+            return self._structured(name, forward, _storage(dtype), _storage(result), row.fastmath)
         return self._elementwise(row, dtype, which)
 
     def _structured(self, name: str, function: Callable, t: Any, to: Any, fastmath: bool) -> int:

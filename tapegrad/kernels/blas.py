@@ -7,14 +7,38 @@ serves as ``int32*``), and the bits of alpha and beta.  Row-major ``out = x @ y`
 
 from __future__ import annotations
 
-from tapegrad.kernels.memory import TO, T, array, call_n, int64
+from tapegrad.kernels.memory import (
+    TO,
+    T,
+    array,
+    call_n,
+    int64,
+    lanes,
+    many,
+    reach,
+    room,
+    tile_1_1,
+    tile_1_2,
+    tile_4_1,
+    tile_4_2,
+    tile_many_1,
+    tile_many_2,
+)
 
 __all__ = ["matmul", "matvec"]
 
 SHORT = 32  # rows up to this length run faster in plain loops than in a library
+LEAST = 216  # multiplications from which on tiles of vectors pay
+NARROW = 2  # columns that would leave most of a vector empty
+
+# Blocks of a product in tiles: a panel of 256 rows and two vectors (128 bytes at most), rows of the result.
+DEPTH, ROWS = 256, 480
+PANEL, EDGE = DEPTH * 32, 8 * 32  # elements: two vectors hold at most 32
+FEW = 24  # rows that are not worth copying a panel for
 
 # ``p`` of matmul: target, letter_y, letter_x, n, m, k, alpha, ld_y, ld_x, beta 0, beta 1, batch, step_x,
-# step_y, step_out, tx, ty, size_x, size_y, size_out, itemsize.  The letters are BLAS's 'N' and 'T'.
+# step_y, step_out, tx, ty, size_x, size_y, size_out, itemsize, most (multiplications for tiles), base.  The
+# letters are BLAS's 'N' and 'T'.
 # ``p`` of matvec: target, letter, rows, columns, alpha, ld, 1, beta 0, batch, step_x, step_v, step_out, tx,
 # m, k, size_x, size_v, size_out, itemsize.  Both in the order BLAS takes them, a target of 0 for none.
 
@@ -75,6 +99,83 @@ def loops(o, at, a, c, b, e, m, n, k, tx, ty, keep):  # type: ignore[no-untyped-
             j += 1
 
 
+def pack(panel, wide, b, first, depth, width, n, k, ty):  # type: ignore[no-untyped-def]
+    """Copy a panel of ``op(b)``, ``depth`` rows of ``width`` columns, padded with zeros to ``wide``."""
+    if ty:
+        for j in range(width):
+            source = first + j * k
+            for p in range(depth):
+                panel[p * wide + j] = b[source + p]
+    elif width == wide:
+        for p in range(depth):
+            source = first + p * n
+            for j in range(wide):
+                panel[p * wide + j] = b[source + j]
+    else:
+        for p in range(depth):
+            for j in range(width):
+                panel[p * wide + j] = b[first + p * n + j]
+    for j in range(width, wide):
+        for p in range(depth):
+            panel[p * wide + j] = T(0)
+
+
+def product(o, at, a, c, b, e, m, n, k, tx, ty, keep):  # type: ignore[no-untyped-def]
+    """One product, tile by tile in vector registers; ``keep`` adds it to what is there.
+
+    Panels of ``op(b)`` are as deep as the first cache holds, and met by as many rows of ``op(a)`` as the
+    second does.
+    """
+    panel, edge = room(PANEL, o), room(EDGE, o)
+    lane = lanes(o)
+    full = 2 * lane
+    row, step = (int64(1), m) if tx else (k, int64(1))
+    for i0 in range(0, m, ROWS):
+        i1 = min(i0 + ROWS, m)
+        for p0 in range(0, k, DEPTH):
+            depth = min(k - p0, int64(DEPTH))
+            more = keep or p0 > 0
+            for j0 in range(0, n, full):
+                width = min(full, n - j0)
+                wide = full if width > lane else lane
+                whole = width == wide
+                source, first, following = b, e + p0 * n + j0, n
+                if ty or not whole or i1 - i0 > FEW:
+                    pack(panel, wide, b, e + j0 * k + p0 if ty else first, depth, width, n, k, ty)
+                    source, first, following = panel, int64(0), wide
+                i = i0
+                while i < i1:
+                    left = i1 - i
+                    here = many() if left >= many() else int64(4) if left >= 4 else int64(1)
+                    x = c + i * row + p0 * step
+                    target, to, ld, add = edge, int64(0), wide, False
+                    if whole:
+                        target, to, ld, add = o, at + i * n + j0, n, more
+                    if wide == full:
+                        if here == many():
+                            tile_many_2(a, x, row, step, source, first, following, depth, target, to, ld, add)
+                        elif here == 4:
+                            tile_4_2(a, x, row, step, source, first, following, depth, target, to, ld, add)
+                        else:
+                            tile_1_2(a, x, row, step, source, first, following, depth, target, to, ld, add)
+                    elif here == many():
+                        tile_many_1(a, x, row, step, source, first, following, depth, target, to, ld, add)
+                    elif here == 4:
+                        tile_4_1(a, x, row, step, source, first, following, depth, target, to, ld, add)
+                    else:
+                        tile_1_1(a, x, row, step, source, first, following, depth, target, to, ld, add)
+                    if not whole:
+                        for r in range(here):
+                            to = at + (i + r) * n + j0
+                            if more:
+                                for j in range(width):
+                                    o[to + j] = TO(o[to + j] + edge[r * wide + j])
+                            else:
+                                for j in range(width):
+                                    o[to + j] = edge[r * wide + j]
+                    i += here
+
+
 def rows_dot(o, at, a, c, v, e, m, k):  # type: ignore[no-untyped-def]
     """Short rows times a vector, four rows at a time."""
     i = int64(0)
@@ -117,24 +218,39 @@ def rows_sum(o, at, a, c, v, e, m, k):  # type: ignore[no-untyped-def]
 
 
 def matmul(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
-    """``out = op(x) @ op(y)`` for each of ``batch``; ``step_out == 0`` adds the products up."""
-    d = array(p, 21, int64)
+    """``out = op(x) @ op(y)`` for each of ``batch``, added to ``out`` if ``q``; floating operands.
+
+    ``step_out == 0`` adds the products of the batch up.  With ``base`` the operands are ``y`` and ``z``, and
+    the products are added to ``x``.
+    """
+    d = array(p, 23, int64)
     target, n, m, k = d[0], d[3], d[4], d[5]
-    batch, step_x, step_y, step_out, tx, ty = d[11], d[12], d[13], d[14], d[15], d[16]
+    batch, step_x, step_y, step_out, tx, ty = d[11], d[12], d[13], d[14], d[15] != 0, d[16] != 0
+    o = array(out, d[19], TO)
+    base = d[22] != 0
+    if base:
+        if x != out:
+            a = array(x, d[19], T)
+            for i in range(d[19]):
+                o[i] = a[i]
+        x, y = y, z
     a = array(x, d[17], T)
     b = array(y, d[18], T)
-    o = array(out, d[19], TO)
     if m == 0 or n == 0:
         return 0
     if k == 0 or batch == 0:
-        for i in range(d[19]):
-            o[i] = TO(0)
+        if q == 0 and not base:
+            for i in range(d[19]):
+                o[i] = TO(0)
         return 0
-    size = d[20]
+    size, work = d[20], m * n * k
+    ours = target == 0 or work <= min(d[21], reach())
     for i in range(batch):
-        keep = i > 0 and step_out == 0
-        if target == 0 or m * n * k <= 2048:
+        keep = q != 0 or base or (i > 0 and step_out == 0)
+        if work <= LEAST or (n <= NARROW and target == 0):
             loops(o, i * step_out, a, i * step_x, b, i * step_y, m, n, k, tx, ty, keep)
+        elif ours and n > NARROW:
+            product(o, i * step_out, a, i * step_x, b, i * step_y, m, n, k, tx, ty, keep)
         else:
             call_n(
                 target,
@@ -147,6 +263,29 @@ def matmul(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
                 ),
             )  # fmt: skip
     return 0
+
+
+def matmul_integer(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
+    """`matmul` of integers."""
+    d = array(p, 22, int64)
+    n, m, k = d[3], d[4], d[5]
+    batch, step_x, step_y, step_out, tx, ty = d[11], d[12], d[13], d[14], d[15] != 0, d[16] != 0
+    a = array(x, d[17], T)
+    b = array(y, d[18], T)
+    o = array(out, d[19], TO)
+    if k == 0 or batch == 0:
+        if q == 0:
+            for i in range(d[19]):
+                o[i] = TO(0)
+        return 0
+    for i in range(batch):
+        keep = q != 0 or (i > 0 and step_out == 0)
+        loops(o, i * step_out, a, i * step_x, b, i * step_y, m, n, k, tx, ty, keep)
+    return 0
+
+
+matmul.kernel = "matmul"  # type: ignore[attr-defined]  # one for both rows
+matmul.integer = matmul_integer  # type: ignore[attr-defined]
 
 
 def matvec(out: int, x: int, y: int, z: int, p: int, q: int) -> int:

@@ -5,18 +5,22 @@ Compiled, each name of ``INTRINSIC`` is the function of that name in `tapegrad._
 
 from __future__ import annotations
 
+import collections
 import ctypes
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 INTRINSIC = (
     "allocate", "array", "at", "bits_to_f32", "bits_to_f64", "call_n", "copy_bytes", "f32_to_bits",
-    "f64_to_bits", "fill_bytes", "give_back", "invoke", "like", "muladd", "product_error", "release", "stack",
-    "take", "word", "words",
+    "f64_to_bits", "fill_bytes", "give_back", "invoke", "lanes", "like", "many", "muladd", "product_error",
+    "reach", "release", "room", "spill", "stack", "take", "tile_1_1", "tile_1_2", "tile_4_1", "tile_4_2",
+    "tile_many_1", "tile_many_2", "word", "words",
 )  # fmt: skip
-__all__ = [*INTRINSIC, "INTRINSIC", "TO", "T", "int64"]
+__all__ = [*INTRINSIC, "INTRINSIC", "TO", "T", "int32", "int64"]
 
+int32 = np.int32
 int64 = np.int64
 # Placeholders: the compiler substitutes the dtype a kernel is built for.
 T = np.float64
@@ -136,3 +140,59 @@ def product_error(x: Any, y: Any, p: Any) -> Any:
     a, b = bits_to_f64(f64_to_bits(x) & -(1 << 27)), bits_to_f64(f64_to_bits(y) & -(1 << 27))
     c, d = x - a, y - b  # halves, whose products are exact (Dekker 1971)
     return (((a * b - p) + a * d) + c * b) + c * d
+
+
+_spilled: collections.deque = collections.deque(maxlen=1024)
+
+
+def spill(value: Any) -> int:
+    """The address of a copy of an integer; compiled, it lies on the stack of the calling kernel."""
+    copy = ctypes.c_int64(int(value))
+    _spilled.append(copy)
+    return ctypes.addressof(copy)
+
+
+# --- vectors: what the compiled twins do in registers (``engine.vectors``) --------------------------
+
+
+def lanes(a: Any) -> int:
+    """How many elements of ``a``'s kind a vector holds."""
+    return 8
+
+
+def many() -> int:
+    """The number of rows of a full tile."""
+    return 6
+
+
+def reach() -> int:
+    """Multiplications up to which tiles are faster than a library."""
+    return 1 << 62
+
+
+def room(n: int, a: Any) -> Any:
+    """Memory for ``n`` elements of ``a``'s kind on the stack of the calling kernel."""
+    return np.empty(n, a.dtype if isinstance(a, np.ndarray) else a.data.dtype)
+
+
+def _tile(
+    a: Any, at: int, row: int, step: int, b: Any, bt: int, following: int, k: int, o: Any, ot: int, ld: int,
+    keep: bool, rows: int = 1, vectors: int = 1,
+) -> None:  # fmt: skip
+    """Add the product of some rows and some vectors to a tile of the result, or set it."""
+    for r in range(rows):
+        for v in range(vectors * lanes(o)):
+            place = ot + r * ld + v
+            total = o[place] if keep else type(o[place])(0)
+            for p in range(k):
+                total += a[at + r * row + p * step] * b[bt + p * following + v]
+            o[place] = total
+
+
+def _named(name: str, rows: int, vectors: int) -> Any:
+    return FunctionType(_tile.__code__, globals(), name, (rows, vectors))
+
+
+tile_many_2, tile_many_1 = _named("tile_many_2", many(), 2), _named("tile_many_1", many(), 1)
+tile_4_2, tile_4_1 = _named("tile_4_2", 4, 2), _named("tile_4_1", 4, 1)
+tile_1_2, tile_1_1 = _named("tile_1_2", 1, 2), _named("tile_1_1", 1, 1)

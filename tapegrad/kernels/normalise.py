@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 from tapegrad.kernels import scalar
-from tapegrad.kernels.memory import T, array, int64
+from tapegrad.kernels.memory import T, array, int64, room
 from tapegrad.kernels.reduce import BLOCK, long_sum, run_max
 
 __all__ = ["log_softmax", "logsumexp", "norm2", "softmax"]
+
+COLUMNS = 128  # worked on together, so that loops over them are vectorised
 
 
 def exp_sum(a, at, n, step, m):  # type: ignore[no-untyped-def]
@@ -39,6 +41,36 @@ def greatest(a, at, n, step):  # type: ignore[no-untyped-def]
     return m
 
 
+def columns_logsumexp(o, to, a, first, n, inner, width):  # type: ignore[no-untyped-def]
+    """The same for ``width`` neighbouring columns of ``n`` rows at once."""
+    top, total, part = room(COLUMNS, a), room(COLUMNS, a), room(COLUMNS, a)
+    for l in range(width):
+        top[l] = a[first + l]
+        total[l] = T(0)
+    for j in range(1, n):
+        c = first + j * inner
+        for l in range(width):
+            v, w = top[l], a[c + l]
+            top[l] = v if (v >= w) | (v != v) else w
+    for l in range(width):
+        m = top[l]
+        o[to + l] = m
+        top[l] = m if abs(m) < T(math.inf) else T(0)
+    for start in range(0, n, BLOCK):
+        for l in range(width):
+            part[l] = T(0)
+        for j in range(start, min(start + BLOCK, n)):
+            c = first + j * inner
+            for l in range(width):
+                part[l] += T(scalar.exp(a[c + l] - top[l]))
+        for l in range(width):
+            total[l] += part[l]
+    for l in range(width):
+        m = o[to + l]
+        s = m + T(scalar.log(total[l]))
+        o[to + l] = s if abs(m) < T(math.inf) else m
+
+
 def logsumexp(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     """``m + log(sum(exp(x - m)))`` with the maximum ``m``; minus infinity where all elements are."""
     d = array(p, 3, int64)
@@ -46,6 +78,11 @@ def logsumexp(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     a = array(x, outer * n * inner, T)
     o = array(out, outer * inner, T)
     for i in range(outer):
+        if inner >= 8 and n > 0:
+            for l0 in range(0, inner, COLUMNS):
+                width = min(inner - l0, int64(COLUMNS))
+                columns_logsumexp(o, i * inner + l0, a, i * n * inner + l0, n, inner, width)
+            continue
         for l in range(inner):
             first = i * n * inner + l
             m = greatest(a, first, n, inner)

@@ -10,7 +10,7 @@ The two rows take transpose flags, so derivatives never copy a transposed matrix
 from __future__ import annotations
 
 import functools
-import struct
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from tapegrad.kernels import blas
 from tapegrad.ops.axes import also_named, axes_tuple, axis_index, size_of
+from tapegrad.ops.blas import bits_of, capsule_address
 from tapegrad.ops.movement import broadcasted, permuted, reshaped
 from tapegrad.ops.record import as_operand, cast, composite, record
 from tapegrad.ops.table import Out, Sample, ns, public, structured
@@ -27,30 +28,18 @@ from tapegrad.tensor import Tensor
 __all__ = ["matmul", "matrix_product"]
 
 
-@functools.cache
-def blas_address(name: str) -> int:
-    """The address of a BLAS routine that SciPy exports (``dgemm``)."""
-    import ctypes
-
-    from scipy.linalg import cython_blas
-
-    capsule = cython_blas.__pyx_capi__[name]
-    get_name = ctypes.pythonapi.PyCapsule_GetName
-    get_name.restype, get_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
-    get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    address = get_pointer(capsule, get_name(capsule))
-    assert address is not None
-    return int(address)
-
-
-def _bits(value: float, dtype: np.dtype) -> int:
-    code = "<q" if dtype.itemsize == 8 else "<i"
-    return int(struct.unpack(code, struct.pack("<d" if dtype.itemsize == 8 else "<f", value))[0])
-
-
 def _target(dtype: np.dtype, routine: str) -> int:
-    return blas_address(("d" if dtype.itemsize == 8 else "s") + routine) if dtype.kind == "f" else 0
+    if dtype.kind != "f":
+        return 0
+    return capsule_address("cython_blas", ("d" if dtype.itemsize == 8 else "s") + routine)
+
+
+@functools.cache
+def _most() -> int:
+    """Multiplications up to which our own tiles are tried: above, a library would use many threads."""
+    threads = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
+    count = int(threads) if threads.isdecimal() else os.cpu_count() or 1
+    return 1 << 62 if count <= 2 else 1 << 22
 
 
 LETTERS = ord("N"), ord("T")
@@ -79,12 +68,20 @@ def _matmul_shape(x: Spec, y: Spec, tx: bool, ty: bool, reduce: bool) -> Out:
     if max(m, n, k) > INT32_MAX:
         raise ValueError(f"matmul: shapes {x.shape} and {y.shape} are too large for BLAS")
     ld_x, ld_y = (m if tx else k), (k if ty else n)
-    one = _bits(1.0, dtype)
+    one = bits_of(1.0, dtype)
     params = (
         _target(dtype, "gemm"), LETTERS[ty], LETTERS[tx], n, m, k, one, max(ld_y, 1), max(ld_x, 1), 0, one,
         batch, step_x, step_y, step_out, tx, ty, x.size, y.size, size_out, dtype.itemsize,
+        _most(), 0,
     )  # fmt: skip
     return Out(out, dtype, params)
+
+
+def _matmul_add_shape(base: Spec, x: Spec, y: Spec, tx: bool, ty: bool, reduce: bool) -> Out:
+    out = _matmul_shape(x, y, tx, ty, reduce)
+    if base.shape != out.shape or base.dtype is not out.dtype or not base.floating:
+        raise ValueError(f"matmul_add: a product of shape {out.shape} cannot be added to {base!r} in place")
+    return out._replace(params=(*out.params[:-1], 1))
 
 
 def _matvec_shape(x: Spec, v: Spec, tx: bool) -> Out:
@@ -100,7 +97,7 @@ def _matvec_shape(x: Spec, v: Spec, tx: bool) -> Out:
     if max(m, k) > INT32_MAX:
         raise ValueError(f"matmul: shape {x.shape} is too large for BLAS")
     params = (
-        _target(dtype, "gemv"), LETTERS[not tx], rows, columns, _bits(1.0, dtype), max(rows, 1), 1, 0,
+        _target(dtype, "gemv"), LETTERS[not tx], rows, columns, bits_of(1.0, dtype), max(rows, 1), 1, 0,
         batch, m * k, 0, m, tx, m, k, x.size, v.size, size_out, dtype.itemsize,
     )  # fmt: skip
     return Out(out, dtype, params)
@@ -180,8 +177,22 @@ MATMUL = structured(
     _matmul_shape,
     rules=(_matmul_rule_x, _matmul_rule_y),
     linear=(0, 1),
+    accumulates=True,
     batch=_matmul_batch,
     doc="Matrix products of the last two axes, operands optionally transposed.",
+)
+MATMUL_ADD = structured(  # what a pass makes of ``base + x @ y``
+    "matmul_add",
+    blas.matmul,
+    3,
+    _matmul_add_shape,
+    rules=(
+        lambda g, out, base, x, y, tx, ty, reduce: g,
+        lambda g, out, base, x, y, tx, ty, reduce: _matmul_rule_x(g, out, x, y, tx, ty, reduce),
+        lambda g, out, base, x, y, tx, ty, reduce: _matmul_rule_y(g, out, x, y, tx, ty, reduce),
+    ),
+    in_place=True,
+    doc="The first operand with the matrix products of the other two added.",
 )
 MATVEC = structured(
     "matvec",

@@ -1,6 +1,7 @@
 """The public namespace, ``Tensor``'s methods and operators, and NumPy's dispatch, derived from the table.
 
-``exports`` maps public names to objects; ``tapegrad/__init__.py`` publishes it.  Nothing here knows
+``exports`` maps public names to objects; ``tapegrad/__init__.py`` publishes it, and modules such as
+``tapegrad/linalg.py`` the dictionaries in ``spaces``.  Nothing here knows
 an operation by name: a new row or ``@public`` function in any module of ``tapegrad.ops`` appears in
 the namespace, on ``Tensor``, as an operator, as an in-place method and behind NumPy's function of the
 same meaning.
@@ -24,7 +25,7 @@ from tapegrad.ops.table import PUBLIC, Domain, Kind, Row, rows
 from tapegrad.spec import DTYPES, result_dtype
 from tapegrad.tensor import Tensor
 
-__all__ = ["exports", "stack_nested"]
+__all__ = ["exports", "spaces", "stack_nested"]
 
 for _module in pkgutil.iter_modules(tapegrad.ops.__path__):
     if _module.name != "namespace":
@@ -34,6 +35,10 @@ from tapegrad.ops import creation  # noqa: E402  (after the modules that registe
 from tapegrad.ops.index import getitem, setitem  # noqa: E402
 
 exports: dict[str, Any] = {"Tensor": Tensor}
+spaces: dict[str, dict[str, Any]] = {}  # what the namespaces inside hold: "linalg"
+ALSO_LINALG = (
+    "matmul", "matrix_transpose", "norm", "outer", "tensordot", "vecdot", "vector_norm",
+)  # fmt: skip
 
 # --- functions ------------------------------------------------------------------------------------
 
@@ -256,12 +261,11 @@ def array_function(self: Tensor, func: Callable, types: Any, args: tuple, kwargs
         raise TypeError(f"{func.__name__}: the argument 'out' is not supported on tensors")
     target = _by_reference.get(func)
     if target is None:
-        space: Any = exports.get
-        module = getattr(func, "__module__", "") or ""
-        if module.startswith("numpy.") and module.split(".")[1] in ("linalg", "fft"):
-            inner = exports.get(module.split(".")[1])
-            space = lambda name: getattr(inner, name, None)  # noqa: E731
-        target = space(func.__name__)
+        module = (getattr(func, "__module__", "") or "").split(".")
+        space = exports
+        if len(module) > 1 and module[0] == "numpy" and module[1] in ("linalg", "fft"):
+            space = spaces.get(module[1], {})
+        target = space.get(func.__name__)
     if target is None:
         raise TypeError(
             f"{func.__name__}: tapegrad has no such operation; pass detach().numpy() to NumPy instead"
@@ -410,14 +414,17 @@ def _build() -> None:
             _rows_by_name[name] = row
         if isinstance(row.reference, np.ufunc):
             _rows_by_ufunc[row.reference] = row
-    for name, public in PUBLIC.items():
-        for alias in (name, *public.aliases):
-            exports[alias] = public.function
+    for public in PUBLIC.values():
+        space = spaces.setdefault(public.home, {}) if public.home else exports
+        for alias in (public.function.__name__, *public.aliases):
+            space[alias] = public.function
             if public.method:
                 _attach(alias, public.function)
         if public.reference is not None:
             reference = getattr(public.reference, "stands_for", public.reference)
             _by_reference.setdefault(reference, public.function)
+    for name in ALSO_LINALG:
+        spaces["linalg"].setdefault(name, exports[name])
     for name in ("clip", "clamp"):
         if name in exports:
             _attach(f"{name}_", _in_place(f"{name}_", exports[name]))

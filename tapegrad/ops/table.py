@@ -105,6 +105,8 @@ class Row:
     in_place: bool = False  # the kernel may write its result over its first operand
     linear: tuple[int, ...] = ()  # operands in which it is linear, each by itself
     batch: Callable | None = None  # records the row for operands with a leading axis
+    accumulates: bool = False  # the kernel adds to its result if its varying integer is 1
+    refusal: str | None = None  # why the kernel refuses operands, for numpy.linalg.LinAlgError
     public: bool = True
     user: Any = None  # a user's own operation: what compiles it (``engine.user_kernels``)
     doc: str = ""
@@ -206,6 +208,8 @@ def structured(
     linear: Sequence[int] = (),
     batch: Callable | None = None,
     result: str | None = None,
+    accumulates: bool = False,
+    refusal: str | None = None,
     doc: str,
 ) -> Row:
     """Register a structured primitive (the public function is written beside it).
@@ -229,6 +233,11 @@ def structured(
         ``batch(n, batched, *operands, **static)`` (and ``raw=`` with ``wants_raw``) records the row for
         operands of which those marked in ``batched`` have a leading axis of length ``n``; so has the
         result.  ``None`` returned, or no rule: the row is unrolled.
+    accumulates : bool
+        With 1 as its varying integer the kernel adds to what is in ``out``.
+    refusal : str, optional
+        What is wrong with operands for which the kernel returns ``1 + i``, matrix ``i`` being the culprit:
+        the user gets it as a ``numpy.linalg.LinAlgError``.  Without it such a status is an ``IndexError``.
     """
     return _register(
         Row(
@@ -246,6 +255,8 @@ def structured(
             wants_raw=wants_raw,
             linear=tuple(linear),
             batch=batch,
+            accumulates=accumulates,
+            refusal=refusal,
             result=result,
             public=False,
             doc=doc,
@@ -268,7 +279,8 @@ class Sample(NamedTuple):
     """Arguments that the table-driven tests call a public function with.
 
     ``shapes`` are those of the array operands; with ``packed`` they are passed as one list.
-    ``args`` follow positionally, then ``kwargs``.  Values are drawn from ``domain``, all different.
+    ``args`` follow positionally, then ``kwargs``.  Values are drawn from ``domain``, all different; then
+    ``prepare(*operands)`` makes fitting ones of them (a definite matrix) with operations that NumPy has too.
     """
 
     shapes: tuple[tuple[int, ...], ...]
@@ -279,6 +291,7 @@ class Sample(NamedTuple):
     packed: bool = False
     prefix: tuple = ()  # positional arguments before the operands (einsum's subscripts)
     differentiable: bool = True
+    prepare: Callable[..., tuple] | None = None
 
 
 @dataclass(eq=False)
@@ -292,10 +305,13 @@ class Public:
     method: bool = True
     differentiable: bool = True
     doc: str = ""
+    home: str = ""  # the namespace inside tapegrad's that it is found in ("linalg")
 
     @property
     def name(self) -> str:
-        return self.function.__name__
+        """Where it is found: ``"sum"``, ``"linalg.solve"``."""
+        name = self.function.__name__
+        return f"{self.home}.{name}" if self.home else name
 
 
 PUBLIC: dict[str, Public] = {}
@@ -309,6 +325,7 @@ def public(
     method: bool = True,
     differentiable: bool = True,
     name: str | None = None,
+    home: str = "",
 ) -> Callable[[Callable], Callable]:
     """Register a public function; the namespace, Tensor's methods and the tests derive from it.
 
@@ -324,16 +341,27 @@ def public(
         Whether ``Tensor`` has it as a method (operand first), aliases included.
     differentiable : bool
         Whether results of floating operands take part in differentiation.
+    home : str
+        A namespace of its own (``"linalg"``); such functions are no methods.
     """
 
     def register(function: Callable) -> Callable:
         if name is not None:
             function.__name__ = function.__qualname__ = name
-        key = function.__name__
-        if key in PUBLIC:
-            raise ValueError(f"public function {key!r} is registered twice")
         doc = (function.__doc__ or "").strip().split("\n")[0]
-        PUBLIC[key] = Public(function, reference, tuple(samples), tuple(aliases), method, differentiable, doc)
+        entry = Public(
+            function,
+            reference,
+            tuple(samples),
+            tuple(aliases),
+            method and not home,
+            differentiable,
+            doc,
+            home,
+        )
+        if entry.name in PUBLIC:
+            raise ValueError(f"public function {entry.name!r} is registered twice")
+        PUBLIC[entry.name] = entry
         return function
 
     return register

@@ -138,6 +138,8 @@ def draw_sample(
 
     def bind(function: Callable) -> Callable:
         def call(*given: Any) -> Any:
+            if sample.prepare is not None:
+                given = sample.prepare(*given)
             first = (list(given),) if sample.packed else given
             return function(*sample.prefix, *first, *sample.args, **sample.kwargs)
 

@@ -40,8 +40,9 @@ def test_entry_is_complete(entry):
     assert entry.doc
     assert entry.samples or not entry.differentiable, "a differentiable function needs samples"
     assert "Examples" in entry.function.__doc__
-    for name in (entry.name, *entry.aliases):
-        assert callable(getattr(tg, name))
+    home = getattr(tg, entry.home) if entry.home else tg
+    for name in (entry.function.__name__, *entry.aliases):
+        assert callable(getattr(home, name)) and name in home.__all__
 
 
 @cases

@@ -12,6 +12,7 @@ from tapegrad.program.passes.accumulate import accumulate_in_place
 from tapegrad.program.passes.common import merge_common
 from tapegrad.program.passes.dead import remove_dead
 from tapegrad.program.passes.fold import fold_constants, name_scalars
+from tapegrad.program.passes.products import absorb_transposes, add_products_in_place
 from tapegrad.program.passes.signs import move_signs
 from tapegrad.program.passes.simplify import simplify
 from tapegrad.program.passes.uniform import compute_uniform_once
@@ -31,6 +32,9 @@ ORDER: tuple[Callable[[Trace], Trace], ...] = (
     move_signs,
     merge_common,
     accumulate_in_place,
+    absorb_transposes,
+    remove_dead,
+    add_products_in_place,
     remove_dead,
 )
 

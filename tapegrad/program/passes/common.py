@@ -13,7 +13,7 @@ from tapegrad.ops.table import ROWS
 from tapegrad.program.passes.simplify import redirect
 from tapegrad.trace import OP, SIG, SPEC, Trace, X, Z
 
-__all__ = ["merge_common"]
+__all__ = ["count_readers", "merge_common"]
 
 FREE, COMMUTES, APART = 0, 1, 2  # nothing special; operands may be swapped; never merged
 
@@ -29,6 +29,24 @@ def _roles(n_rows: int) -> np.ndarray:
     if "barrier" in ROWS:  # what is recomputed on purpose
         roles[ROWS["barrier"].op] = APART
     return roles
+
+
+@jit
+def _count(code, info, readers):
+    for i in range(len(code)):
+        for k in range(info[code[i, OP], ARITY]):
+            o = code[i, X + k]
+            if o >= 0:
+                readers[o] += 1
+
+
+def count_readers(trace: Trace) -> np.ndarray:
+    """Per row, how many operands name it; results and guards count as two."""
+    readers = np.zeros(len(trace), np.int64)
+    _count(trace.code, library.info, readers)
+    for slot in (*trace.outputs, *(g.slot for g in trace.guards)):
+        readers[slot] += 2
+    return readers
 
 
 @jit

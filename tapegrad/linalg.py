@@ -1,0 +1,9 @@
+"""Linear algebra: NumPy's names, SciPy's where NumPy has none; matrices are the last two axes.
+
+What is here is registered in ``tapegrad.ops`` with ``home="linalg"``; products and norms are here, too.
+"""
+
+from tapegrad.ops.namespace import spaces
+
+globals().update(spaces["linalg"])
+__all__ = sorted(spaces["linalg"])
