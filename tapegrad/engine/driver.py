@@ -11,7 +11,7 @@ import numpy as np
 
 from tapegrad import _jit
 from tapegrad.engine import layout as L
-from tapegrad.engine import tiles
+from tapegrad.engine import threads, tiles
 from tapegrad.engine.interpret import forward_loop, reverse_loop
 from tapegrad.engine.kernel_table import library
 from tapegrad.engine.memory import Arena, Memory, address_of, aligned
@@ -65,11 +65,12 @@ class Runner:
         self.totals = np.zeros(L.TOTALS, np.int64)
         self.missing = np.zeros((4096, 4), np.int64)
         self.last_of_shape = np.full(256, -1, np.int64)
-        self.scratch = np.zeros(L.SCRATCH + 16, np.int64)
+        self.scratch = np.zeros(L.SCRATCH + L.COUNTERS, np.int64)
         self.buffer, self.frame[L.F_BUFFER] = aligned(1 << 20)
         self.memory, self.frame[L.F_MEMORY] = aligned(1 << 12)
         self.frame[L.F_RUN_REGION] = _jit.kernel("run_region", tiles.run_region, 10, {})
         self.frame[L.F_SELF] = address_of(self.frame)
+        self.frame[L.F_SHARED] = threads.shared_at
         self.cotangents, self.cotangents_at = aligned(1 << 12)
         self.capacity = 0
         self.grow(512)
@@ -239,6 +240,7 @@ def _forward(tape: Tape, r: Runner, n: int, phase: int) -> None:
         return
     status = int(forward_loop(r.frame, phase))
     if status:
+        threads.raise_pending()
         raise KernelError(int(r.totals[L.T_FAILED]), status)
     if tape.anomaly:
         _check_values(tape, r, n, phase)
@@ -420,6 +422,7 @@ def _reverse(tape: Tape, r: Runner, watched: dict[int, Tensor]) -> None:
     def run(first: int, last: int) -> None:
         status = int(reverse_loop(r.frame, first, last))
         if status:
+            threads.raise_pending()
             raise KernelError(int(r.totals[L.T_FAILED]), status)
 
     for pause in pauses:

@@ -64,8 +64,8 @@ OK, FREED_ERROR, MUTATED_ERROR, LOST_ERROR, TEMPLATE_ERROR, WIDEN_ERROR = range(
 (
     F_CODE, F_SLOTS, F_GROUPS, F_MEMBERS, F_SPECS, F_INFO, F_KERNELS, F_CONSTS, F_STARTS, F_PARAMS, F_BUFFER,
     F_SCRATCH, F_SPANS, F_T_CODE, F_T_SLOTS, F_T_MEMBERS, F_T_CONSTS, F_MEMORY, F_TEMPLATES, F_USES, F_LAST,
-    F_BIG, F_FOUND, F_MISSING, F_TOTALS, F_RUN_REGION, F_SELF,
-) = range(27)  # fmt: skip
+    F_BIG, F_FOUND, F_MISSING, F_TOTALS, F_RUN_REGION, F_SELF, F_SHARED,
+) = range(28)  # fmt: skip
 FRAME = 32
 
 # Scratch of a running region, in words: registers, then lists, then the two programs, then sums.
@@ -78,3 +78,4 @@ S_FORWARD = S_ZEROS + 2 * LISTS
 S_BACKWARD = S_FORWARD + 8 * LISTS
 S_SUMS = S_BACKWARD + 8 * LISTS
 SCRATCH = S_SUMS + 2 * LISTS
+COUNTERS = 32  # words behind it

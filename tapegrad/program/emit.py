@@ -195,6 +195,7 @@ class Emitter:
         self.regions: list[int] = []
         self.addresses: list[tuple[int, int]] = []  # numbers that are addresses: (which, memory offset)
         self.fixed: list[tuple[int, np.ndarray]] = []  # memory offset, initial bytes
+        self.large = False  # whether threads may share one of the regions
         self.buffer_bytes = 4 * vm.BATCH_BYTES
         self.scratch_words = 16
         self.external: dict[int, int] = {}  # root slot -> external number

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad import _jit
+from tapegrad.engine import threads
 from tapegrad.engine.kernel_table import library
 from tapegrad.engine.memory import address_of, aligned
 from tapegrad.program import vm
@@ -196,6 +197,8 @@ class Program:
         self.kernels = library.kernels
         self.specs = spec_table.rows
         self.run_program, self.run_tiles = _entry()
+        if e.large:
+            threads.work(vm.WORK_TILES)
         del self.emitter, self.schedule
 
     # --- running ----------------------------------------------------------------------------------
@@ -243,7 +246,10 @@ class Program:
         except IndexError:
             instance = _Instance(self)
         try:
-            return (instance.direct or instance.replay)(arguments)
+            values = (instance.direct or instance.replay)(arguments)
+            if values is None:
+                threads.raise_pending()
+            return values
         finally:
             self._pool.append(instance)
 
@@ -287,6 +293,8 @@ class _Instance:
             buffers,
         )
         f[vm.SPECS], f[vm.RUN_TILES] = address_of(p.specs), p.run_tiles
+        f[vm.SHARED], f[vm.SCRATCH_BYTES] = threads.shared_at, self.scratch.nbytes
+        f[vm.BUFFER_BYTES] = p.buffer_bytes
         self.frame_at = address_of(f)
         self.inputs = [(k, self.view(at, spec)) for k, at, spec in p.near_inputs]
         self.captured = [(number, p.trace.captures[k][1]) for number, k in p.captured]
@@ -406,6 +414,7 @@ class _Instance:
         return out[k]
 
     def _failed(self, status: int) -> tuple[int, None]:
+        threads.raise_pending()
         if status < 0:
             raise ProgramError(int(self.frame[vm.FAILED_ROW]), int(status))
         p = self.program

@@ -1,0 +1,147 @@
+"""Splitting one large loop into blocks that any number of threads run.
+
+A region that is large enough is cut into at most ``MOST`` blocks of tiles.  Where the cuts are depends on the
+region alone; each block keeps sums of its own, and these are added up in the order of the blocks.  So
+results do not depend on how many threads there were, nor on which of them ran what.
+
+Threads claim blocks by counting up a word of the *control*, memory of one run of one region:
+
+    word 0          the next block that nobody has claimed
+    word 8          how many blocks are done; one more once their sums have been added up
+    word 9          the status of the whole, 0 for success
+    from word 16    the status of each block, then its sums
+
+A *work function* ``(a, b, control, area, spins)`` claims blocks until none is left.  Who completes the last
+block adds up the sums; it returns `COMPLETED` to that thread, `OVER` if it sees that everything is done when
+it looks ``spins + 1`` times, else 0.
+A thread that comes too late finds nothing to claim and touches nothing but the control.
+"""
+
+from __future__ import annotations
+
+from tapegrad._jit import at, fetch_add, invoke, jit, relax
+
+__all__ = [
+    "CALLBACK", "COMPLETED", "CONTROL", "FREE", "IDLE", "LARGE_LENGTH", "MALLOC", "OVER", "SHARED", "WORK", "block_count",
+    "block_sums", "claim", "complete", "failure", "run_blocks", "settle", "wait",
+]  # fmt: skip
+
+LARGE = 1 << 19  # elements times steps: some 0.2 ms, several times what it takes a thread to wake up
+LARGE_LENGTH = 1 << 12  # elements: shorter regions are not looked at
+BLOCK = 1 << 15  # elements times steps of the smallest block
+MOST = 64  # blocks
+
+NEXT, DONE, STATUS, CONTROL = 0, 8, 9, 16  # words of the control
+
+OVER, COMPLETED = 1, 2  # what a work function returns
+
+# Words that the whole process shares (``threads.shared``): how many helpers are idle, the function of
+# ``threads`` that calls them, where memory comes from, and the work functions of each kind of loop.
+IDLE, CALLBACK, MALLOC, FREE, WORK = range(5)
+SHARED = 8
+
+
+@jit
+def block_count(length, tiles, steps, words):
+    """Tiles per block; 0 if the loop is not to be split.
+
+    Parameters
+    ----------
+    length, tiles, steps : int
+        Elements, tiles, and kernels per tile.
+    words : int
+        What a block's sums take.
+    """
+    work = length * steps
+    if work < LARGE or length < LARGE_LENGTH:
+        return 0
+    blocks = min(min(work // BLOCK, MOST), tiles)
+    if words > 64:
+        blocks = min(blocks, length // (4 * words))  # all sums together: a quarter of one array at most
+    if blocks < 2:
+        return 0
+    return (tiles + blocks - 1) // blocks
+
+
+@jit
+def block_sums(control, blocks):
+    """Where the sums of the blocks begin."""
+    return control + 8 * (CONTROL + blocks)
+
+
+@jit
+def claim(control):
+    """The next block that nobody runs."""
+    return fetch_add(control + 8 * NEXT, 1)
+
+
+@jit
+def settle(control, block, status, blocks):
+    """Note that a block is done; whether it is the last."""
+    at(control)[CONTROL + block] = status
+    return fetch_add(control + 8 * DONE, 1) + 1 == blocks
+
+
+@jit
+def failure(control, blocks):
+    """The first block that failed, -1 if none did; its status becomes that of the whole."""
+    words = at(control)
+    for b in range(blocks):
+        if words[CONTROL + b]:
+            words[STATUS] = words[CONTROL + b]
+            return b
+    return -1
+
+
+@jit
+def complete(control):
+    """Note that the sums have been added up."""
+    fetch_add(control + 8 * DONE, 1)
+    return COMPLETED
+
+
+@jit
+def wait(control, blocks, spins):
+    """Whether everything is done, looking ``spins + 1`` times."""
+    while fetch_add(control + 8 * DONE, 0) <= blocks:
+        if spins <= 0:
+            return 0
+        spins -= 1
+        relax()
+    return OVER
+
+
+@jit
+def run_blocks(shared_at, kind, a, b, blocks, words, nbytes):
+    """Run all blocks, with the help of other threads if there are idle ones; returns a status.
+
+    -1 if there is no memory for the sums: then nothing has been run.
+
+    Parameters
+    ----------
+    shared_at : address
+        ``threads.shared``.
+    kind : int
+        Which work function.
+    a, b : int
+        Its arguments.
+    blocks, words, nbytes : int
+        How many blocks there are, words that the sums of one take, bytes that a thread needs for itself.
+    """
+    shared = at(shared_at)
+    if shared[CALLBACK] and (shared[IDLE] > 0 or not shared[WORK + kind]):
+        return invoke(shared[CALLBACK], (kind, a, b, blocks, words, nbytes))
+    if not shared[WORK + kind]:
+        return -1
+    # This thread alone: calling Python would only make it wait for others that hold the interpreter's lock.
+    size = CONTROL + blocks * (1 + words)
+    control = invoke(shared[MALLOC], (8 * size,))
+    if not control:
+        return -1
+    head = at(control)
+    for k in range(CONTROL):
+        head[k] = 0
+    invoke(shared[WORK + kind], (a, b, control, 0, 0))
+    status = head[STATUS]
+    invoke(shared[FREE], (control,))
+    return status
