@@ -1,12 +1,13 @@
 """Splitting one large loop into blocks that any number of threads run.
 
-A region that is large enough is cut into at most ``MOST`` blocks of tiles.  Where the cuts are depends on the
+A region that is large enough is cut into at most `MOST` blocks of tiles.  Where the cuts are depends on the
 region alone; each block keeps sums of its own, and these are added up in the order of the blocks.  So
 results do not depend on how many threads there were, nor on which of them ran what.
 
 Threads claim blocks by counting up a word of the *control*, memory of one run of one region:
 
     word 0          the next block that nobody has claimed
+    word 1          how many blocks there are
     word 8          how many blocks are done; one more once their sums have been added up
     word 9          the status of the whole, 0 for success
     from word 16    the status of each block, then its sums
@@ -14,7 +15,8 @@ Threads claim blocks by counting up a word of the *control*, memory of one run o
 A *work function* ``(a, b, control, area, spins)`` claims blocks until none is left.  Who completes the last
 block adds up the sums; it returns `COMPLETED` to that thread, `OVER` if it sees that everything is done when
 it looks ``spins + 1`` times, else 0.
-A thread that comes too late finds nothing to claim and touches nothing but the control.
+A thread that comes too late finds nothing to claim and reads nothing but the control: what ``a`` and ``b``
+stand for may be gone by then.
 """
 
 from __future__ import annotations
@@ -22,40 +24,44 @@ from __future__ import annotations
 from tapegrad._jit import at, fetch_add, invoke, jit, relax
 
 __all__ = [
-    "CALLBACK", "COMPLETED", "CONTROL", "FREE", "IDLE", "LARGE_LENGTH", "MALLOC", "OVER", "SHARED", "WORK", "block_count",
+    "CALLBACK", "COMPLETED", "CONTROL", "COUNT", "FREE", "IDLE", "LARGE", "LARGE_LENGTH", "LEAST_LENGTH",
+    "LEAST_WORK", "MALLOC", "OVER", "SHARED", "WORK", "block_count",
     "block_sums", "claim", "complete", "failure", "run_blocks", "settle", "wait",
 ]  # fmt: skip
 
 LARGE = 1 << 19  # elements times steps: some 0.2 ms, several times what it takes a thread to wake up
-LARGE_LENGTH = 1 << 12  # elements: shorter regions are not looked at
-BLOCK = 1 << 15  # elements times steps of the smallest block
-MOST = 64  # blocks
+LARGE_LENGTH = 1 << 12  # elements: shorter loops are not looked at
+SMALLEST = 16  # a block is this part of the smallest loop that is split, at least
+MOST = 256  # blocks
 
-NEXT, DONE, STATUS, CONTROL = 0, 8, 9, 16  # words of the control
+NEXT, COUNT, DONE, STATUS, CONTROL = 0, 1, 8, 9, 16  # words of the control
 
 OVER, COMPLETED = 1, 2  # what a work function returns
 
 # Words that the whole process shares (``threads.shared``): how many helpers are idle, the function of
-# ``threads`` that calls them, where memory comes from, and the work functions of each kind of loop.
-IDLE, CALLBACK, MALLOC, FREE, WORK = range(5)
-SHARED = 8
+# ``threads`` that calls them, where memory comes from, what is large (for tests), and the work functions of
+# each kind of loop.
+IDLE, CALLBACK, MALLOC, FREE, LEAST_LENGTH, LEAST_WORK, WORK = range(7)
+SHARED = 12
 
 
 @jit
-def block_count(length, tiles, steps, words):
+def block_count(shared_at, length, tiles, steps, words):
     """Tiles per block; 0 if the loop is not to be split.
 
     Parameters
     ----------
+    shared_at : address
+        ``threads.shared``.
     length, tiles, steps : int
         Elements, tiles, and kernels per tile.
     words : int
         What a block's sums take.
     """
-    work = length * steps
-    if work < LARGE or length < LARGE_LENGTH:
+    work, least = length * steps, at(shared_at)[LEAST_WORK]
+    if work < least or length < at(shared_at)[LEAST_LENGTH]:
         return 0
-    blocks = min(min(work // BLOCK, MOST), tiles)
+    blocks = min(min(SMALLEST * work // least, MOST), tiles)
     if words > 64:
         blocks = min(blocks, length // (4 * words))  # all sums together: a quarter of one array at most
     if blocks < 2:
@@ -64,29 +70,30 @@ def block_count(length, tiles, steps, words):
 
 
 @jit
-def block_sums(control, blocks):
+def block_sums(control):
     """Where the sums of the blocks begin."""
-    return control + 8 * (CONTROL + blocks)
+    return control + 8 * (CONTROL + at(control)[COUNT])
 
 
 @jit
 def claim(control):
-    """The next block that nobody runs."""
-    return fetch_add(control + 8 * NEXT, 1)
+    """A block that nobody else runs, -1 if there is none left."""
+    b = fetch_add(control + 8 * NEXT, 1)
+    return b if b < at(control)[COUNT] else -1
 
 
 @jit
-def settle(control, block, status, blocks):
+def settle(control, block, status):
     """Note that a block is done; whether it is the last."""
     at(control)[CONTROL + block] = status
-    return fetch_add(control + 8 * DONE, 1) + 1 == blocks
+    return fetch_add(control + 8 * DONE, 1) + 1 == at(control)[COUNT]
 
 
 @jit
-def failure(control, blocks):
+def failure(control):
     """The first block that failed, -1 if none did; its status becomes that of the whole."""
     words = at(control)
-    for b in range(blocks):
+    for b in range(words[COUNT]):
         if words[CONTROL + b]:
             words[STATUS] = words[CONTROL + b]
             return b
@@ -101,9 +108,9 @@ def complete(control):
 
 
 @jit
-def wait(control, blocks, spins):
+def wait(control, spins):
     """Whether everything is done, looking ``spins + 1`` times."""
-    while fetch_add(control + 8 * DONE, 0) <= blocks:
+    while fetch_add(control + 8 * DONE, 0) <= at(control)[COUNT]:
         if spins <= 0:
             return 0
         spins -= 1
@@ -141,6 +148,7 @@ def run_blocks(shared_at, kind, a, b, blocks, words, nbytes):
     head = at(control)
     for k in range(CONTROL):
         head[k] = 0
+    head[COUNT] = blocks
     invoke(shared[WORK + kind], (a, b, control, 0, 0))
     status = head[STATUS]
     invoke(shared[FREE], (control,))

@@ -104,6 +104,7 @@ class _Job:
     def __init__(self, kind: int, a: int, b: int, count: int, words: int, nbytes: int) -> None:
         self.work = work(kind)
         self.control = np.zeros(B.CONTROL + count * (1 + words), np.int64)
+        self.control[B.COUNT] = count
         self.arguments = a, b, _address(self.control)
         self.nbytes = nbytes
         self.done = threading.Lock()
@@ -220,8 +221,10 @@ try:
     shared[B.CALLBACK] = ctypes.cast(_callback, ctypes.c_void_p).value or 0
 except (MemoryError, OSError):  # a system that forbids code made at run time: one thread
     _callback = None
-for _word, _function in (B.MALLOC, ctypes.pythonapi.PyMem_RawMalloc), (B.FREE, ctypes.pythonapi.PyMem_RawFree):
-    shared[_word] = inline[_word] = ctypes.cast(_function, ctypes.c_void_p).value or 0
+shared[B.LEAST_LENGTH], shared[B.LEAST_WORK] = B.LARGE_LENGTH, B.LARGE
+for _word, _name in (B.MALLOC, "PyMem_RawMalloc"), (B.FREE, "PyMem_RawFree"):
+    _address_of = ctypes.cast(getattr(ctypes.pythonapi, _name), ctypes.c_void_p)
+    shared[_word] = inline[_word] = _address_of.value or 0
 
 
 def _after_fork() -> None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from tapegrad._jit import array, at, copy_bytes, fill_bytes, invoke, jit
 from tapegrad.engine.blocks import (
-    LARGE_LENGTH,
+    COUNT,
+    LEAST_LENGTH,
     block_count,
     block_sums,
     claim,
@@ -398,14 +399,27 @@ def _prepare(base, c, area):
 
 
 @jit
-def _merge(code, slots, specs, base, c, control, blocks):
+def _run_block(base, c, control, registers, b):
+    """Run block ``b``; returns a user's kernel's status."""
+    tiles = (c[LENGTH] + c[TILE_SIZE] - 1) // c[TILE_SIZE]
+    totals = block_sums(control) + 8 * b * c[C_WORDS]
+    fill_bytes(totals, 0, 8 * c[C_WORDS])
+    return _run_tiles(
+        at(c[C_CODE]), at(c[C_SLOTS]), at(c[C_SPECS]), c[C_SPEC], base, c, registers, totals,
+        totals + 16 * c[N_SUMS], b * c[C_TILES], min((b + 1) * c[C_TILES], tiles),
+    )  # fmt: skip
+
+
+@jit
+def _merge(base, c, control):
     """Add up what the blocks have summed, in their order."""
-    words = c[C_WORDS]
-    first = block_sums(control, blocks)
+    code, slots, specs = at(c[C_CODE]), at(c[C_SLOTS]), at(c[C_SPECS])
+    blocks, step = at(control)[COUNT], 8 * c[C_WORDS]
+    first = block_sums(control)
     stores = at(base + 8 * S_STORES)
     for b in range(1, blocks):
         for s in range(c[N_SUMS]):
-            merge_total(array(first, 0, np.float64), s, array(first + 8 * b * words, 0, np.float64), s)
+            merge_total(array(first, 0, np.float64), s, array(first + b * step, 0, np.float64), s)
     _write_totals(code, slots, specs, base, c, first)
     into = first + 16 * c[N_SUMS]
     for q in range(c[N_STORES]):
@@ -414,9 +428,9 @@ def _merge(code, slots, specs, base, c, control, blocks):
         size, dtype = specs[32 * spec + SIZE], specs[32 * spec + DTYPE]
         for b in range(1, blocks):
             if size == 1:
-                merge_total(array(into, 2, np.float64), 0, array(into + 8 * b * words, 2, np.float64), 0)
+                merge_total(array(into, 2, np.float64), 0, array(into + b * step, 2, np.float64), 0)
             else:
-                add(into, into + 8 * b * words, size, dtype)
+                add(into, into + b * step, size, dtype)
         if size == 1:
             total = array(into, 2, np.float64)
             fill_constant(into, 1, dtype, total[0] + total[1])
@@ -429,37 +443,23 @@ def work_region(base, unused, control, area, spins):
 
     ``area`` is memory for registers and buffers, 0 for those at ``base``.
     """
-    c = at(base + 8 * SCRATCH)
-    code, slots, specs, spec = at(c[C_CODE]), at(c[C_SLOTS]), at(c[C_SPECS]), c[C_SPEC]
-    words, per_block = c[C_WORDS], c[C_TILES]
-    tiles = (c[LENGTH] + c[TILE_SIZE] - 1) // c[TILE_SIZE]
-    blocks = (tiles + per_block - 1) // per_block
-    registers = np.int64(0)
     b = claim(control)
-    while b < blocks:
-        if not registers:
-            registers = _prepare(base, c, area)
-        totals = block_sums(control, blocks) + 8 * b * words
-        fill_bytes(totals, 0, 8 * words)
-        stop = min((b + 1) * per_block, tiles)
-        status = _run_tiles(
-            code, slots, specs, spec, base, c, registers, totals, totals + 16 * c[N_SUMS], b * per_block, stop
-        )
-        if settle(control, b, status, blocks):
-            b = failure(control, blocks)
+    if b < 0:
+        return wait(control, spins)
+    c = at(base + 8 * SCRATCH)
+    registers = _prepare(base, c, area)
+    while b >= 0:
+        status = _run_block(base, c, control, registers, b)
+        if settle(control, b, status):
+            b = failure(control)
             if b < 0:
-                _merge(code, slots, specs, base, c, control, blocks)
+                _merge(base, c, control)
             else:
                 # once more, by itself: a user's kernel has noted which operands it failed on
-                totals = block_sums(control, blocks) + 8 * b * words
-                stop = min((b + 1) * per_block, tiles)
-                _run_tiles(
-                    code, slots, specs, spec, base, c, registers, totals, totals + 16 * c[N_SUMS],
-                    b * per_block, stop,
-                )  # fmt: skip
+                _run_block(base, c, control, registers, b)
             return complete(control)
         b = claim(control)
-    return wait(control, blocks, spins)
+    return wait(control, spins)
 
 
 @jit
@@ -472,7 +472,8 @@ def _run_blocks(frame, code_at, slots_at, region_spec, base, c):
     for q in range(c[N_STORES]):
         words += _partial_words(specs, code[8 * stores[2 * q + 1] + SPEC])
     tiles = (c[LENGTH] + c[TILE_SIZE] - 1) // c[TILE_SIZE]
-    per_block = block_count(c[LENGTH], tiles, c[N_FORWARD] + c[N_BACKWARD] + c[N_LOADS], words)
+    steps = c[N_FORWARD] + c[N_BACKWARD] + c[N_LOADS]
+    per_block = block_count(frame[F_SHARED], c[LENGTH], tiles, steps, words)
     if not per_block:
         return np.int64(-1)
     c[C_CODE], c[C_SLOTS], c[C_SPECS], c[C_SPEC] = code_at, slots_at, frame[F_SPECS], region_spec
@@ -523,7 +524,7 @@ def run_region(frame_at, code_at, slots_at, consts_at, members_at, start, stop, 
         status = _set_up_reverse(code, slots, specs, info, kernels, consts, members, start, stop, base, c)
     if status == 0:
         status = np.int64(-1)
-        if length >= LARGE_LENGTH and frame[F_SHARED]:
+        if length >= at(frame[F_SHARED])[LEAST_LENGTH]:
             status = _run_blocks(frame, code_at, slots_at, region_spec, base, c)
         if status == -1:
             totals = base + 8 * S_SUMS

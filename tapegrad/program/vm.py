@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad._jit import array, at, copy_bytes, fill_bytes, give_back, invoke, jit, take
-from tapegrad.engine.blocks import block_sums, claim, complete, failure, run_blocks, settle, wait
+from tapegrad.engine.blocks import COUNT, block_sums, claim, complete, failure, run_blocks, settle, wait
 from tapegrad.engine.edges import add_to_total, fill_constant, load_broadcast, merge_total, splat, sum_of
 
 __all__ = [
@@ -143,7 +143,7 @@ def run_tiles(frame_at, index):
     h = at(frame[REGIONS] + 8 * index)
     length, tile, sums = h[R_LENGTH], h[R_TILE], h[R_SUMS]
     tiles = (length + tile - 1) // tile
-    if h[R_PER_BLOCK] and frame[SHARED]:
+    if h[R_PER_BLOCK]:
         blocks = (tiles + h[R_PER_BLOCK] - 1) // h[R_PER_BLOCK]
         nbytes = frame[SCRATCH_BYTES] + frame[BUFFER_BYTES] + 128
         status = run_blocks(frame[SHARED], np.int64(WORK_TILES), frame_at, index, blocks, 2 * sums, nbytes)
@@ -158,47 +158,54 @@ def run_tiles(frame_at, index):
     return status
 
 
+@jit
+def _run_block(frame, index, control, base, b):
+    """Run block ``b`` of region ``index``; returns a kernel's status."""
+    h = at(frame[REGIONS] + 8 * index)
+    tiles = (h[R_LENGTH] + h[R_TILE] - 1) // h[R_TILE]
+    sums = block_sums(control) + 16 * b * h[R_SUMS]
+    fill_bytes(sums, 0, 16 * h[R_SUMS])
+    first, stop = b * h[R_PER_BLOCK], min((b + 1) * h[R_PER_BLOCK], tiles)
+    return _tiles(frame, index, at(base), array(sums, 0, np.float64), first, stop)
+
+
+@jit
+def _merge(frame, index, control):
+    """Add up what the blocks have summed, in their order."""
+    sums = at(frame[REGIONS] + 8 * index)[R_SUMS]
+    total = array(block_sums(control), 0, np.float64)
+    for b in range(1, at(control)[COUNT]):
+        for s in range(sums):
+            merge_total(total, s, total, b * sums + s)
+    _write_sums(frame, index, total)
+
+
 def work_tiles(frame_at, index, control, area, spins):
     """Run blocks of region ``index`` until none is left (see ``blocks``).
 
     ``area`` is memory for registers and buffers, 0 for those of the frame.
     """
+    b = claim(control)
+    if b < 0:
+        return wait(control, spins)
     frame = at(frame_at)
-    h = at(frame[REGIONS] + 8 * index)
-    per_block, words = h[R_PER_BLOCK], 2 * h[R_SUMS]
-    tiles = (h[R_LENGTH] + h[R_TILE] - 1) // h[R_TILE]
-    blocks = (tiles + per_block - 1) // per_block
     base, buffers = frame[SCRATCH], frame[BUFFERS]
     if area:
         base = (area + 63) & -64
         buffers = base + ((frame[SCRATCH_BYTES] + 63) & -64)
-    ready = False
-    first = block_sums(control, blocks)
-    b = claim(control)
-    while b < blocks:
-        if not ready:
-            _set_up(frame, index, at(base), buffers)
-            ready = True
-        sums = first + 8 * b * words
-        fill_bytes(sums, 0, 8 * words)
-        stop = min((b + 1) * per_block, tiles)
-        status = _tiles(frame, index, at(base), array(sums, 0, np.float64), b * per_block, stop)
-        if settle(control, b, status, blocks):
-            b = failure(control, blocks)
+    _set_up(frame, index, at(base), buffers)
+    while b >= 0:
+        status = _run_block(frame, index, control, base, b)
+        if settle(control, b, status):
+            b = failure(control)
             if b < 0:
-                total = array(first, 0, np.float64)
-                for k in range(1, blocks):
-                    for s in range(h[R_SUMS]):
-                        merge_total(total, s, array(first + 8 * k * words, 0, np.float64), s)
-                _write_sums(frame, index, total)
+                _merge(frame, index, control)
             else:
                 # once more, by itself: a user's kernel has noted which operands it failed on
-                sums = first + 8 * b * words
-                stop = min((b + 1) * per_block, tiles)
-                _tiles(frame, index, at(base), array(sums, 0, np.float64), b * per_block, stop)
+                _run_block(frame, index, control, base, b)
             return complete(control)
         b = claim(control)
-    return wait(control, blocks, spins)
+    return wait(control, spins)
 
 
 @jit
