@@ -13,6 +13,7 @@ __all__ = [
 
 # What the engine needs to know of a row of the table (``Library.info``).
 KIND, ARITY, TYPED_BY, SINK, RULES, USES = 0, 1, 2, 3, 4, 5  # USES: three columns, one per operand
+SPLIT = USES  # of a structured row: how its loop is split (``calls``)
 INFO_COLUMNS = 8  # a power of two, like all strides here
 KIND_INPUT, KIND_ELEMENTWISE, KIND_STRUCTURED, KIND_MOVEMENT = 0, 1, 2, 3
 

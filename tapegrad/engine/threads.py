@@ -159,11 +159,12 @@ _state = _State()
 def work(kind: int) -> Callable[..., int]:
     """The work function of a kind of loop, to be called from Python; jitted code finds it in ``shared``."""
     from tapegrad import _jit
-    from tapegrad.engine import tiles
-    from tapegrad.program import vm
+    from tapegrad.engine.calls import work_calls
+    from tapegrad.engine.tiles import work_region
+    from tapegrad.program.vm import work_tiles
 
-    name, function = (("work_region", tiles.work_region), ("work_tiles", vm.work_tiles))[kind]
-    address = _jit.kernel(name, function, 5, {})
+    function = (work_region, work_tiles, work_calls)[kind]
+    address = _jit.kernel(function.__name__, function, 5, {})
     shared[B.WORK + kind] = inline[B.WORK + kind] = address
     return _Work(address)
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from tapegrad import _jit
 from tapegrad.engine import threads
+from tapegrad.engine.calls import WORK_CALLS
 from tapegrad.engine.kernel_table import library
 from tapegrad.engine.memory import address_of, aligned
 from tapegrad.program import vm
@@ -199,6 +200,8 @@ class Program:
         self.run_program, self.run_tiles = _entry()
         if e.large:
             threads.work(vm.WORK_TILES)
+        if e.large_calls:
+            threads.work(WORK_CALLS)
         del self.emitter, self.schedule
 
     # --- running ----------------------------------------------------------------------------------

@@ -13,12 +13,13 @@ import numpy as np
 
 from tapegrad._jit import array, at, copy_bytes, fill_bytes, give_back, invoke, jit, take
 from tapegrad.engine.blocks import COUNT, block_sums, claim, complete, failure, run_blocks, settle, wait
+from tapegrad.engine.calls import call_split
 from tapegrad.engine.edges import add_to_total, fill_constant, load_broadcast, merge_total, splat, sum_of
 
 __all__ = [
     "BATCH", "BATCH_BYTES", "CALL", "COPY", "END", "FRAME", "GUARD", "INLINE", "MASKED_DIVIDE",
     "MASKED_MULTIPLY", "MOVE", "MULTIPLY_ADD", "MULTIPLY_SUBTRACT", "REGION",
-    "STRUCTURED", "SUBTRACT_MULTIPLY", "TEST", "WORK_TILES", "ZERO", "run_program", "run_tiles", "work_tiles",
+    "SPLIT", "STRUCTURED", "SUBTRACT_MULTIPLY", "TEST", "WORK_TILES", "ZERO", "run_program", "run_tiles", "work_tiles",
 ]  # fmt: skip
 
 # --- opcodes --------------------------------------------------------------------------------------
@@ -45,6 +46,7 @@ ADD, SUBTRACT, MULTIPLY, DIVIDE, NEGATIVE, SQUARE, SQRT, RECIPROCAL, ABS = range
 MAXIMUM, MINIMUM, WHERE, LESS, LESS_EQUAL, GREATER, GREATER_EQUAL, EQUAL, NOT_EQUAL = range(21, 30)
 AND, OR, NOT = range(30, 33)
 UNLESS_ZERO = 34
+SPLIT = 37  # like STRUCTURED, then [split, bytes of an element of x, of out, dtype of out]
 INLINE = {
     "add": ADD, "subtract": SUBTRACT, "multiply": MULTIPLY, "divide": DIVIDE, "negative": NEGATIVE,
     "square": SQUARE, "sqrt": SQRT, "reciprocal": RECIPROCAL, "abs": ABS, "maximum": MAXIMUM,
@@ -407,6 +409,23 @@ def run_program(frame_at):
                 frame[FAILED_ROW] = code[pc + 8]
                 return status if status < 0 else -status
             pc += 9
+        elif op == SPLIT:
+            out, x, y, z = (
+                pointers[code[pc + 2]], pointers[code[pc + 3]], pointers[code[pc + 4]], pointers[code[pc + 5]]
+            )  # fmt: skip
+            kernel, p, q = kernels[code[pc + 1]], pointers[code[pc + 6]], words[code[pc + 7]]
+            status = call_split(
+                frame[SHARED], np.int64(code[pc + 9]), kernel, out, x, y, z, p, q, np.int64(code[pc + 10]),
+                np.int64(code[pc + 11]), np.int64(code[pc + 12]),
+            )  # fmt: skip
+            if status == -1:
+                status = invoke(kernel, (out, x, y, z, p, q))
+            if status != 0:
+                if failed < 1 << 40:
+                    return failed + 1
+                frame[FAILED_ROW] = code[pc + 8]
+                return status if status < 0 else -status
+            pc += 13
         elif op == TEST:
             if truth[8 * code[pc + 1]] != code[pc + 2]:
                 failed = min(failed, np.int64(code[pc + 3]))
