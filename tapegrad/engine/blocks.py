@@ -22,27 +22,29 @@ stand for may be gone by then.
 from __future__ import annotations
 
 from tapegrad._jit import at, fetch_add, invoke, jit, relax
+from tapegrad.engine.layout import (
+    B_COUNT,
+    B_DONE,
+    B_NEXT,
+    B_STATUS,
+    COMPLETED,
+    CONTROL,
+    H_CALLBACK,
+    H_FREE,
+    H_IDLE,
+    H_LEAST_LENGTH,
+    H_LEAST_WORK,
+    H_MALLOC,
+    H_WORK,
+    OVER,
+)
 
 __all__ = [
-    "CALLBACK", "COMPLETED", "CONTROL", "COUNT", "FREE", "IDLE", "LARGE", "LARGE_LENGTH", "LEAST_LENGTH",
-    "LEAST_WORK", "MALLOC", "OVER", "SHARED", "WORK", "block_count",
-    "block_sums", "claim", "complete", "failure", "run_blocks", "settle", "wait",
+    "block_count", "block_sums", "claim", "complete", "failure", "run_blocks", "settle", "wait",
 ]  # fmt: skip
 
-LARGE = 1 << 19  # elements times steps: some 0.2 ms, several times what it takes a thread to wake up
-LARGE_LENGTH = 1 << 12  # elements: shorter loops are not looked at
 SMALLEST = 16  # a block is this part of the smallest loop that is split, at least
 MOST = 256  # blocks
-
-NEXT, COUNT, DONE, STATUS, CONTROL = 0, 1, 8, 9, 16  # words of the control
-
-OVER, COMPLETED = 1, 2  # what a work function returns
-
-# Words that the whole process shares (``threads.shared``): how many helpers are idle, the function of
-# ``threads`` that calls them, where memory comes from, what is large (for tests), and the work functions of
-# each kind of loop.
-IDLE, CALLBACK, MALLOC, FREE, LEAST_LENGTH, LEAST_WORK, WORK = range(7)
-SHARED = 12
 
 
 @jit
@@ -58,8 +60,8 @@ def block_count(shared_at, length, tiles, steps, words):
     words : int
         What a block's sums take.
     """
-    work, least = length * steps, at(shared_at)[LEAST_WORK]
-    if work < least or length < at(shared_at)[LEAST_LENGTH]:
+    work, least = length * steps, at(shared_at)[H_LEAST_WORK]
+    if work < least or length < at(shared_at)[H_LEAST_LENGTH]:
         return 0
     blocks = min(min(SMALLEST * work // least, MOST), tiles)
     if words > 64:
@@ -72,30 +74,30 @@ def block_count(shared_at, length, tiles, steps, words):
 @jit
 def block_sums(control):
     """Where the sums of the blocks begin."""
-    return control + 8 * (CONTROL + at(control)[COUNT])
+    return control + 8 * (CONTROL + at(control)[B_COUNT])
 
 
 @jit
 def claim(control):
     """A block that nobody else runs, -1 if there is none left."""
-    b = fetch_add(control + 8 * NEXT, 1)
-    return b if b < at(control)[COUNT] else -1
+    b = fetch_add(control + 8 * B_NEXT, 1)
+    return b if b < at(control)[B_COUNT] else -1
 
 
 @jit
 def settle(control, block, status):
     """Note that a block is done; whether it is the last."""
     at(control)[CONTROL + block] = status
-    return fetch_add(control + 8 * DONE, 1) + 1 == at(control)[COUNT]
+    return fetch_add(control + 8 * B_DONE, 1) + 1 == at(control)[B_COUNT]
 
 
 @jit
 def failure(control):
     """The first block that failed, -1 if none did; its status becomes that of the whole."""
     words = at(control)
-    for b in range(words[COUNT]):
+    for b in range(words[B_COUNT]):
         if words[CONTROL + b]:
-            words[STATUS] = words[CONTROL + b]
+            words[B_STATUS] = words[CONTROL + b]
             return b
     return -1
 
@@ -103,14 +105,14 @@ def failure(control):
 @jit
 def complete(control):
     """Note that the sums have been added up."""
-    fetch_add(control + 8 * DONE, 1)
+    fetch_add(control + 8 * B_DONE, 1)
     return COMPLETED
 
 
 @jit
 def wait(control, spins):
     """Whether everything is done, looking ``spins + 1`` times."""
-    while fetch_add(control + 8 * DONE, 0) <= at(control)[COUNT]:
+    while fetch_add(control + 8 * B_DONE, 0) <= at(control)[B_COUNT]:
         if spins <= 0:
             return 0
         spins -= 1
@@ -136,20 +138,20 @@ def run_blocks(shared_at, kind, a, b, blocks, words, nbytes):
         How many blocks there are, words that the sums of one take, bytes that a thread needs for itself.
     """
     shared = at(shared_at)
-    if shared[CALLBACK] and (shared[IDLE] > 0 or not shared[WORK + kind]):
-        return invoke(shared[CALLBACK], (kind, a, b, blocks, words, nbytes))
-    if not shared[WORK + kind]:
+    if shared[H_CALLBACK] and (shared[H_IDLE] > 0 or not shared[H_WORK + kind]):
+        return invoke(shared[H_CALLBACK], (kind, a, b, blocks, words, nbytes))
+    if not shared[H_WORK + kind]:
         return -1
     # This thread alone: calling Python would only make it wait for others that hold the interpreter's lock.
     size = CONTROL + blocks * (1 + words)
-    control = invoke(shared[MALLOC], (8 * size,))
+    control = invoke(shared[H_MALLOC], (8 * size,))
     if not control:
         return -1
     head = at(control)
     for k in range(CONTROL):
         head[k] = 0
-    head[COUNT] = blocks
-    invoke(shared[WORK + kind], (a, b, control, 0, 0))
-    status = head[STATUS]
-    invoke(shared[FREE], (control,))
+    head[B_COUNT] = blocks
+    invoke(shared[H_WORK + kind], (a, b, control, 0, 0))
+    status = head[B_STATUS]
+    invoke(shared[H_FREE], (control,))
     return status

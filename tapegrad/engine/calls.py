@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from tapegrad._jit import at, copy_bytes, invoke, jit, spill
 from tapegrad.engine.blocks import (
-    COUNT,
     block_count,
     block_sums,
     claim,
@@ -20,10 +19,9 @@ from tapegrad.engine.blocks import (
     wait,
 )
 from tapegrad.engine.edges import add, fill_constant
+from tapegrad.engine.layout import B_COUNT, WORK_CALLS
 
-__all__ = ["SPLITS", "WORK_CALLS", "call_split", "work_calls"]
-
-WORK_CALLS = 2  # the kind of loop that ``threads`` knows ``work_calls`` by
+__all__ = ["SPLITS", "call_split", "work_calls"]
 
 # How a kernel's loop can be split, by what its parameters are.
 REDUCE, ALONG, SCAN, GATHER, MATVEC, MOVEMENT = range(1, 7)
@@ -66,7 +64,7 @@ def call_split(shared_at, split, kernel, out, x, y, z, p, q, size_x, size_out, d
     d = at(p)
     n_params = place = length = work = words = summed = 0
     step_out = step_x = step_y = step_q = 0
-    if split == REDUCE or split == ALONG or split == SCAN:
+    if split in (REDUCE, ALONG, SCAN):
         n_params, length = 4 if split == SCAN else 3, d[0]
         step_x = d[1] * d[2] * size_x
         step_out = d[2] * size_out if split == REDUCE else d[1] * d[2] * size_out
@@ -133,7 +131,7 @@ def work_calls(record, unused, control, area, spins):
             if failure(control) < 0 and r[R_SUMMED]:
                 part = block_sums(control) + 8 * r[R_PARAMS]
                 fill_constant(r[R_OUT], r[R_SUMMED], r[R_DTYPE], 0.0)
-                for k in range(at(control)[COUNT]):
+                for k in range(at(control)[B_COUNT]):
                     add(r[R_OUT], part + 8 * k * r[R_WORDS], r[R_SUMMED], r[R_DTYPE])
             return complete(control)
         b = claim(control)

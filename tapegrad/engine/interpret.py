@@ -8,7 +8,6 @@ recorded when it was traced once.
 from __future__ import annotations
 
 from tapegrad._jit import at, fill_bytes, invoke, jit, words
-from tapegrad.engine.blocks import LEAST_LENGTH
 from tapegrad.engine.calls import call_split
 from tapegrad.engine.edges import accumulate
 from tapegrad.engine.layout import (
@@ -46,6 +45,7 @@ from tapegrad.engine.layout import (
     G_START,
     G_STOP,
     GRAD,
+    H_LEAST_LENGTH,
     ITEMSIZE,
     KIND,
     KIND_ELEMENTWISE,
@@ -89,7 +89,7 @@ def _call_structured(frame, code, i, op, out):
     split = info[8 * op + SPLIT]
     if split:
         operand, result = 32 * code[8 * code[8 * i + X] + SPEC], 32 * code[8 * i + SPEC]
-        if max(specs[operand + SIZE], specs[result + SIZE]) >= at(frame[F_SHARED])[LEAST_LENGTH]:
+        if max(specs[operand + SIZE], specs[result + SIZE]) >= at(frame[F_SHARED])[H_LEAST_LENGTH]:
             status = call_split(
                 frame[F_SHARED], split, kernel, out, x, y, z, p, q, specs[operand + ITEMSIZE],
                 specs[result + ITEMSIZE], specs[result + DTYPE],

@@ -80,3 +80,16 @@ S_BACKWARD = S_FORWARD + 8 * LISTS
 S_SUMS = S_BACKWARD + 8 * LISTS
 SCRATCH = S_SUMS + 2 * LISTS
 COUNTERS = 32  # words behind it
+
+# What threads share (``blocks``, ``threads``).  Words of the control of one loop: the next block, how many
+# there are, how many are done, the status; then the statuses of the blocks.
+B_NEXT, B_COUNT, B_DONE, B_STATUS, CONTROL = 0, 1, 8, 9, 16
+OVER, COMPLETED = 1, 2  # what a work function returns
+
+# Words of the process: how many helpers could be had, the function that calls them, where memory comes from,
+# what is large, and the work functions of the three kinds of loops.
+H_IDLE, H_CALLBACK, H_MALLOC, H_FREE, H_LEAST_LENGTH, H_LEAST_WORK, H_WORK = range(7)
+WORK_REGION, WORK_TILES, WORK_CALLS = range(3)
+SHARED = 12
+LARGE = 1 << 19  # elements times steps: some 0.2 ms, several times what it takes a thread to wake up
+LARGE_LENGTH = 1 << 12  # elements: shorter loops are not looked at

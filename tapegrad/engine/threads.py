@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.engine import blocks as B
+from tapegrad.engine import layout as L
 
 __all__ = [
-    "INTERRUPTED", "get_num_threads", "inline", "inline_at", "raise_pending", "set_num_threads", "shared",
-    "shared_at", "work",
+    "INTERRUPTED", "count_as_large", "get_num_threads", "inline", "inline_at", "raise_pending",
+    "set_num_threads", "shared", "shared_at", "work",
 ]  # fmt: skip
 
 INTERRUPTED = -100  # status: an exception waits to be raised (``raise_pending``)
@@ -35,8 +35,8 @@ _WORD = ctypes.c_int64
 _Work = ctypes.CFUNCTYPE(_WORD, *[_WORD] * 5)  # releases the GIL
 _Callback = ctypes.CFUNCTYPE(_WORD, *[_WORD] * 6)
 
-shared = np.zeros(B.SHARED, np.int64)
-inline = np.zeros(B.SHARED, np.int64)  # the same for loops that stay in the thread that runs them
+shared = np.zeros(L.SHARED, np.int64)
+inline = np.zeros(L.SHARED, np.int64)  # the same for loops that stay in the thread that runs them
 shared_at, inline_at = (a.__array_interface__["data"][0] for a in (shared, inline))
 _pending: dict[int, BaseException] = {}  # by thread
 
@@ -64,7 +64,7 @@ class _Pool:
     def refresh(self) -> None:
         """Tell jitted code how many helpers could be had."""
         n = get_num_threads() - 1
-        shared[B.IDLE] = min(n, len(self.idle) + max(0, n - self.started))
+        shared[L.H_IDLE] = min(n, len(self.idle) + max(0, n - self.started))
 
     def take(self) -> _Helper | None:
         """An idle helper, or a new one, or ``None``."""
@@ -103,8 +103,8 @@ class _Job:
 
     def __init__(self, kind: int, a: int, b: int, count: int, words: int, nbytes: int) -> None:
         self.work = work(kind)
-        self.control = np.zeros(B.CONTROL + count * (1 + words), np.int64)
-        self.control[B.COUNT] = count
+        self.control = np.zeros(L.CONTROL + count * (1 + words), np.int64)
+        self.control[L.B_COUNT] = count
         self.arguments = a, b, _address(self.control)
         self.nbytes = nbytes
         self.done = threading.Lock()
@@ -130,7 +130,7 @@ def _serve(pool: _Pool, helper: _Helper) -> None:
         try:
             if area.size < job.nbytes:
                 area = np.empty(job.nbytes, np.uint8)
-            if job.run(area, 0) == B.COMPLETED:
+            if job.run(area, 0) == L.COMPLETED:
                 job.done.release()
         except MemoryError:
             pass  # nothing was claimed: the others do it
@@ -165,7 +165,7 @@ def work(kind: int) -> Callable[..., int]:
 
     function = (work_region, work_tiles, work_calls)[kind]
     address = _jit.kernel(function.__name__, function, 5, {})
-    shared[B.WORK + kind] = inline[B.WORK + kind] = address
+    shared[L.H_WORK + kind] = inline[L.H_WORK + kind] = address
     return _Work(address)
 
 
@@ -188,7 +188,7 @@ def _share(kind: int, a: int, b: int, count: int, words: int, nbytes: int) -> in
         if not job.run(area, SPINS):
             job.done.acquire()
         pool.areas.append(area)
-        return int(job.control[B.STATUS])
+        return int(job.control[L.B_STATUS])
     except BaseException as error:  # a signal's handler raised (KeyboardInterrupt), or there is no memory
         return _interrupted(job, area, error)
 
@@ -210,6 +210,15 @@ def _interrupted(job: _Job | None, area: np.ndarray | None, error: BaseException
             continue
 
 
+def count_as_large(length: int = L.LARGE_LENGTH, work: int = L.LARGE) -> None:
+    """Choose from which size on loops are split, in elements and in elements times steps: for tests.
+
+    Programs that were built keep what was chosen then.
+    """
+    for a in (shared, inline):
+        a[L.H_LEAST_LENGTH], a[L.H_LEAST_WORK] = length, work
+
+
 def raise_pending() -> None:
     """Raise what interrupted this thread's last jitted loop, if anything did."""
     error = _pending.pop(threading.get_ident(), None) if _pending else None
@@ -219,13 +228,13 @@ def raise_pending() -> None:
 
 try:
     _callback: Any = _Callback(_share)
-    shared[B.CALLBACK] = ctypes.cast(_callback, ctypes.c_void_p).value or 0
+    shared[L.H_CALLBACK] = ctypes.cast(_callback, ctypes.c_void_p).value or 0
 except (MemoryError, OSError):  # a system that forbids code made at run time: one thread
     _callback = None
-shared[B.LEAST_LENGTH], shared[B.LEAST_WORK] = B.LARGE_LENGTH, B.LARGE
-for _word, _name in (B.MALLOC, "PyMem_RawMalloc"), (B.FREE, "PyMem_RawFree"):
+for _word, _name in (L.H_MALLOC, "PyMem_RawMalloc"), (L.H_FREE, "PyMem_RawFree"):
     _address_of = ctypes.cast(getattr(ctypes.pythonapi, _name), ctypes.c_void_p)
     shared[_word] = inline[_word] = _address_of.value or 0
+count_as_large()
 
 
 def _after_fork() -> None:

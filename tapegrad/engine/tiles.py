@@ -12,8 +12,6 @@ import numpy as np
 
 from tapegrad._jit import array, at, copy_bytes, fill_bytes, invoke, jit
 from tapegrad.engine.blocks import (
-    COUNT,
-    LEAST_LENGTH,
     block_count,
     block_sums,
     claim,
@@ -39,6 +37,7 @@ from tapegrad.engine.layout import (
     ADJ,
     AREG,
     ARITY,
+    B_COUNT,
     DTYPE,
     F_BUFFER,
     F_INFO,
@@ -47,6 +46,7 @@ from tapegrad.engine.layout import (
     F_SHARED,
     F_SPECS,
     GRAD,
+    H_LEAST_LENGTH,
     ITEMSIZE,
     OP,
     OP_MASK,
@@ -69,13 +69,13 @@ from tapegrad.engine.layout import (
     USES_X,
     VREG,
     WANT,
+    WORK_REGION,
     X,
 )  # fmt: skip
 from tapegrad.spec import DTYPES
 
-__all__ = ["WORK_REGION", "kernel_dtype", "run_region", "work_region"]
+__all__ = ["kernel_dtype", "run_region", "work_region"]
 
-WORK_REGION = 0  # the kind of loop that ``threads`` knows ``work_region`` by
 
 TILE = 1024  # elements at most
 CACHE = 192 << 10  # bytes that the registers of a tile may take together
@@ -414,7 +414,7 @@ def _run_block(base, c, control, registers, b):
 def _merge(base, c, control):
     """Add up what the blocks have summed, in their order."""
     code, slots, specs = at(c[C_CODE]), at(c[C_SLOTS]), at(c[C_SPECS])
-    blocks, step = at(control)[COUNT], 8 * c[C_WORDS]
+    blocks, step = at(control)[B_COUNT], 8 * c[C_WORDS]
     first = block_sums(control)
     stores = at(base + 8 * S_STORES)
     for b in range(1, blocks):
@@ -524,7 +524,7 @@ def run_region(frame_at, code_at, slots_at, consts_at, members_at, start, stop, 
         status = _set_up_reverse(code, slots, specs, info, kernels, consts, members, start, stop, base, c)
     if status == 0:
         status = np.int64(-1)
-        if length >= at(frame[F_SHARED])[LEAST_LENGTH]:
+        if length >= at(frame[F_SHARED])[H_LEAST_LENGTH]:
             status = _run_blocks(frame, code_at, slots_at, region_spec, base, c)
         if status == -1:
             totals = base + 8 * S_SUMS

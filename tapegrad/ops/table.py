@@ -275,7 +275,7 @@ def movement(name: str, layout: Callable, *, doc: str) -> Row:
             split="movement",
             public=False,
             doc=doc,
-        )  # fmt: skip
+        )
     )
 
 

@@ -9,9 +9,8 @@ import numpy as np
 
 from tapegrad._jit import jit
 from tapegrad.engine import threads
-from tapegrad.engine.blocks import LEAST_WORK
 from tapegrad.engine.kernel_table import library
-from tapegrad.engine.layout import ARITY, DTYPE, KIND, KIND_ELEMENTWISE, SPLIT, TYPED_BY
+from tapegrad.engine.layout import ARITY, DTYPE, H_LEAST_WORK, KIND, KIND_ELEMENTWISE, SPLIT, TYPED_BY
 from tapegrad.engine.tiles import N_DTYPES, WHICH
 from tapegrad.ops.table import ROWS
 from tapegrad.ops.table import rows as table_rows
@@ -413,7 +412,7 @@ class Emitter:
         split = int(library.info[row.op, SPLIT])
         if split and row.arity:
             x = trace.spec(int(code[i, X]))
-            if max(x.size, spec.size) >= threads.shared[LEAST_WORK]:
+            if max(x.size, spec.size) >= threads.shared[H_LEAST_WORK]:
                 self.large_calls = True
                 sizes = x.dtype.itemsize, spec.dtype.itemsize, dtype_index[spec.dtype]
                 self.emit(vm.SPLIT, *call, split, *sizes)
@@ -459,9 +458,9 @@ def _patch(words, n, least):
 
 LENGTHS = np.zeros(40, np.int64)
 for _op, _n in (
-    (vm.END, 1), (vm.CALL, 6), (vm.REGION, 2), (vm.STRUCTURED, 9), (vm.SPLIT, 13), (vm.GUARD, 8), (vm.TEST, 5), (vm.COPY, 4),
+    (vm.END, 1), (vm.CALL, 6), (vm.REGION, 2), (vm.STRUCTURED, 9), (vm.GUARD, 8), (vm.TEST, 5), (vm.COPY, 4),
     (vm.ZERO, 3), (vm.MOVE, 3), (vm.MASKED_MULTIPLY, 5), (vm.MASKED_DIVIDE, 5), (vm.MULTIPLY_ADD, 5),
-    (vm.MULTIPLY_SUBTRACT, 5), (vm.SUBTRACT_MULTIPLY, 5),
+    (vm.MULTIPLY_SUBTRACT, 5), (vm.SUBTRACT_MULTIPLY, 5), (vm.SPLIT, 13),
 ):  # fmt: skip
     LENGTHS[_op] = _n
 for _name, _op in vm.INLINE.items():

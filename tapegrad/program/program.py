@@ -17,8 +17,8 @@ import numpy as np
 
 from tapegrad import _jit
 from tapegrad.engine import threads
-from tapegrad.engine.calls import WORK_CALLS
 from tapegrad.engine.kernel_table import library
+from tapegrad.engine.layout import WORK_CALLS, WORK_TILES
 from tapegrad.engine.memory import address_of, aligned
 from tapegrad.program import vm
 from tapegrad.program.assign import next_place, place_values
@@ -199,7 +199,7 @@ class Program:
         self.specs = spec_table.rows
         self.run_program, self.run_tiles = _entry()
         if e.large:
-            threads.work(vm.WORK_TILES)
+            threads.work(WORK_TILES)
         if e.large_calls:
             threads.work(WORK_CALLS)
         del self.emitter, self.schedule

@@ -12,14 +12,15 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad._jit import array, at, copy_bytes, fill_bytes, give_back, invoke, jit, take
-from tapegrad.engine.blocks import COUNT, block_sums, claim, complete, failure, run_blocks, settle, wait
+from tapegrad.engine.blocks import block_sums, claim, complete, failure, run_blocks, settle, wait
 from tapegrad.engine.calls import call_split
 from tapegrad.engine.edges import add_to_total, fill_constant, load_broadcast, merge_total, splat, sum_of
+from tapegrad.engine.layout import B_COUNT, WORK_TILES
 
 __all__ = [
     "BATCH", "BATCH_BYTES", "CALL", "COPY", "END", "FRAME", "GUARD", "INLINE", "MASKED_DIVIDE",
     "MASKED_MULTIPLY", "MOVE", "MULTIPLY_ADD", "MULTIPLY_SUBTRACT", "REGION",
-    "SPLIT", "STRUCTURED", "SUBTRACT_MULTIPLY", "TEST", "WORK_TILES", "ZERO", "run_program", "run_tiles", "work_tiles",
+    "SPLIT", "STRUCTURED", "SUBTRACT_MULTIPLY", "TEST", "ZERO", "run_program", "run_tiles", "work_tiles",
 ]  # fmt: skip
 
 # --- opcodes --------------------------------------------------------------------------------------
@@ -73,7 +74,6 @@ S_FN, S_OUT, S_X, S_Y, S_Z, S_A, S_B = range(7)
 STEP = 8
 SUM, LOAD, SPLAT = 0, 1, 2  # values of S_FN that are not kernels
 
-WORK_TILES = 1  # the kind of loop that ``threads`` knows ``work_tiles`` by
 TRUTH, INTEGER, VALUE = range(3)  # kinds of guards, as in ``trace``
 
 
@@ -176,7 +176,7 @@ def _merge(frame, index, control):
     """Add up what the blocks have summed, in their order."""
     sums = at(frame[REGIONS] + 8 * index)[R_SUMS]
     total = array(block_sums(control), 0, np.float64)
-    for b in range(1, at(control)[COUNT]):
+    for b in range(1, at(control)[B_COUNT]):
         for s in range(sums):
             merge_total(total, s, total, b * sums + s)
     _write_sums(frame, index, total)

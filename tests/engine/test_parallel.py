@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numba import njit
 
 import tapegrad as tg
-from tapegrad.engine import blocks, threads
+from tapegrad.engine import threads
 
 COUNTS = (1, 2, 3, 8)
 LARGE = 150_000  # elements: with a few operations well above the limit
@@ -26,18 +26,17 @@ LARGE = 150_000  # elements: with a few operations well above the limit
 @pytest.fixture(autouse=True)
 def settings():
     """Every test gets two threads, and leaves things as they were."""
-    before, large = tg.get_num_threads(), threads.shared.copy()
+    before = tg.get_num_threads()
     tg.set_num_threads(2)
     yield
     tg.set_num_threads(before)
-    for k in (blocks.LEAST_LENGTH, blocks.LEAST_WORK):
-        threads.shared[k] = large[k]
+    threads.count_as_large()
 
 
 @pytest.fixture
 def all_large(settings):
     """Whatever has more than one tile counts as large."""
-    threads.shared[blocks.LEAST_LENGTH], threads.shared[blocks.LEAST_WORK] = 1025, 2 * blocks.SMALLEST
+    threads.count_as_large(64, 64)
 
 
 def chain(x):
@@ -173,6 +172,62 @@ def test_several_regions_and_views(all_large):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
+OVER_AXES = {
+    "sum": lambda x: tg.sum(x, axis=1),
+    "sum, first axis": lambda x: tg.sum(x, axis=0),
+    "max": lambda x: tg.max(x, axis=2),
+    "prod": lambda x: tg.prod(x, axis=2),
+    "mean": lambda x: tg.mean(x, axis=(1, 2), keepdims=True),
+    "cumulative_sum": lambda x: tg.cumulative_sum(x, axis=1),
+    "cumulative_prod": lambda x: tg.cumulative_prod(x, axis=2),
+    "rows": lambda x: x[ROWS],
+    "elements": lambda x: x[:, ROWS % 7, 2],
+    "transposed": lambda x: tg.permute_dims(x, (2, 0, 1)) + 0.0,
+    "steps": lambda x: x[::2, ::-1] * 1.0,
+    "repeated": lambda x: tg.broadcast_to(x[:, None], (31, 3, 7, 11)) * 1.0,
+    "vector": lambda x: x.reshape((31 * 7, 11)) @ x[0, 0],
+    "vector, transposed": lambda x: x.reshape((31 * 7, 11)).T @ x.reshape(-1)[: 31 * 7],
+    "integers": lambda x: tg.argmax(x, axis=1) * x[:, 0],
+}
+ROWS = np.random.default_rng(1).integers(0, 31, size=300)
+
+
+@pytest.mark.parametrize("name", OVER_AXES)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_structured_calls(all_large, name, dtype):
+    x = numbers(31, 7, 11, dtype=dtype)
+
+    def f(x):
+        y = OVER_AXES[name](x)
+        return (y * y).sum()
+
+    found = same_for_all_counts(gradients(f, x))
+    compiled = tg.compile(tg.value_and_grad(f))
+    same_for_all_counts(lambda: compiled(x))
+    bound = compiled.bind(x)() if dtype == np.float64 else compiled(x)
+    for a, b in zip(compiled(x), bound):
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    threads.count_as_large(1 << 60)
+    rtol = 1e-12 if dtype == np.float64 else 1e-4
+    for a, b, c in zip(found, gradients(f, x)(), bound):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max())
+        np.testing.assert_allclose(c, b, rtol=rtol, atol=rtol * np.abs(b).max())
+
+
+def test_an_index_out_of_bounds(all_large):
+    index = np.zeros(5000, np.int64)
+    index[4000] = 7
+    for n in COUNTS:
+        tg.set_num_threads(n)
+        x = tg.tensor(numbers(7), requires_grad=True)
+        with pytest.raises(IndexError):
+            x[tg.tensor(index)].sum().backward()
+        index[4000] = 6
+        x[tg.tensor(index)].sum().backward()
+        assert x.grad.tolist() == [4999.0, 0, 0, 0, 0, 0, 1.0]
+        index[4000] = 7
+
+
 SHAPES = [(2, 1700), (3400,), (2, 2, 850), (850,), (2, 1), (1700,), ()]
 UNARY = ["sin", "tanh", "exp", "negative", "square"]
 BINARY = ["add", "subtract", "multiply", "maximum"]
@@ -180,7 +235,7 @@ BINARY = ["add", "subtract", "multiply", "maximum"]
 
 @given(data=st.data())
 def test_random_programs(data):
-    threads.shared[blocks.LEAST_LENGTH], threads.shared[blocks.LEAST_WORK] = 1025, 2 * blocks.SMALLEST
+    threads.count_as_large(64, 64)
     dtype = data.draw(st.sampled_from([np.float64, np.float32]))
     shapes = data.draw(st.lists(st.sampled_from(SHAPES), min_size=2, max_size=4))
     steps = data.draw(
@@ -213,11 +268,11 @@ def test_random_programs(data):
 
     arrays = [numbers(*s, dtype=dtype) for s in shapes]
     found = same_for_all_counts(gradients(f, *arrays))
-    threads.shared[blocks.LEAST_LENGTH] = 1 << 60
+    threads.count_as_large(1 << 60)
     rtol = 1e-9 if dtype == np.float64 else 2e-3
     for a, b in zip(found, gradients(f, *arrays)()):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * max(1.0, np.abs(b).max()))
-    threads.shared[blocks.LEAST_LENGTH] = 1025
+    threads.count_as_large(64, 64)
     compiled = tg.compile(tg.value_and_grad(f, argnums=tuple(range(len(arrays)))))
     same_for_all_counts(lambda: (compiled(*arrays)[0], *compiled(*arrays)[1]))
 
