@@ -34,7 +34,7 @@ def benchmarks():
     [
         ("loops", "chain", "mlp_step"),
         ("compiled", "rk4", "arm", "states", "kalman"),
-        ("first_gradient", "replay_memory"),
+        ("first_gradient", "replay_memory", "threads"),
     ],
     ids=", ".join,
 )
