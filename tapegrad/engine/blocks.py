@@ -21,6 +21,8 @@ stand for may be gone by then.
 
 from __future__ import annotations
 
+import numpy as np
+
 from tapegrad._jit import at, fetch_add, invoke, jit, relax
 from tapegrad.engine.layout import (
     B_COUNT,
@@ -36,7 +38,9 @@ from tapegrad.engine.layout import (
     H_LEAST_WORK,
     H_MALLOC,
     H_WORK,
+    INTERRUPTED,
     OVER,
+    RETURNED,
 )
 
 __all__ = [
@@ -139,7 +143,8 @@ def run_blocks(shared_at, kind, a, b, blocks, words, nbytes):
     """
     shared = at(shared_at)
     if shared[H_CALLBACK] and (shared[H_IDLE] > 0 or not shared[H_WORK + kind]):
-        return invoke(shared[H_CALLBACK], (kind, a, b, blocks, words, nbytes))
+        result = invoke(shared[H_CALLBACK], (kind, a, b, blocks, words, nbytes))
+        return result - RETURNED if result else np.int64(INTERRUPTED)
     if not shared[H_WORK + kind]:
         return -1
     # This thread alone: calling Python would only make it wait for others that hold the interpreter's lock.

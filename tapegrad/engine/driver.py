@@ -58,6 +58,7 @@ class Runner:
 
     def __init__(self) -> None:
         self.templates = TemplateStore()
+        self.busy = False  # a jitted loop is running; Python code that runs in between must keep off
         self.frame = np.zeros(L.FRAME, np.int64)
         self.seen: list[Any] = [None] * L.FRAME
         self.grown: tuple = (None,) * 5
@@ -122,6 +123,13 @@ class Runner:
             }  # fmt: skip
             for k, a in arrays.items():
                 f[k] = address_of(a)
+
+
+def _check_idle(tape: Tape) -> None:
+    if tape.runner is not None and tape.runner.busy:
+        raise RuntimeError(
+            "a signal's handler or a finalizer asked for a value of this thread's tape while that was running"
+        )
 
 
 def _runner(tape: Tape) -> Runner:
@@ -208,6 +216,7 @@ def mutated_error(tape: Tape, slot: int, changed: int) -> RuntimeError:
 
 def run_forward(tape: Tape) -> None:
     """Compute every pending value that somebody holds."""
+    _check_idle(tape)
     n = tape.seal()
     if tape.evaluated == n:
         return
@@ -238,12 +247,20 @@ def run_forward(tape: Tape) -> None:
 def _forward(tape: Tape, r: Runner, n: int, phase: int) -> None:
     if not r.totals[L.T_PHASES] & phase:
         return
-    status = int(forward_loop(r.frame, phase))
-    if status:
-        threads.raise_pending()
-        raise KernelError(int(r.totals[L.T_FAILED]), status)
+    _run_loop(r, forward_loop, phase)
     if tape.anomaly:
         _check_values(tape, r, n, phase)
+
+
+def _run_loop(r: Runner, loop: Any, *arguments: int) -> None:
+    r.busy = True
+    try:
+        status = int(loop(r.frame, *arguments))
+    finally:
+        r.busy = False
+    if status:
+        threads.raise_pending(status)
+        raise KernelError(int(r.totals[L.T_FAILED]), status)
 
 
 class KernelError(Exception):
@@ -344,6 +361,7 @@ def run_backward(
     dict
         Gradient arrays by slot.
     """
+    _check_idle(tape)
     if tape.anomaly:
         run_forward(tape)  # values are looked at in the order in which they were recorded
     root_slots = [t._slot if t._tape is tape else tape.bind(t) for t, _ in roots]
@@ -420,10 +438,7 @@ def _reverse(tape: Tape, r: Runner, watched: dict[int, Tensor]) -> None:
     pauses = range(last - 1, -1, -1) if tape.anomaly else sorted(by_group, reverse=True)
 
     def run(first: int, last: int) -> None:
-        status = int(reverse_loop(r.frame, first, last))
-        if status:
-            threads.raise_pending()
-            raise KernelError(int(r.totals[L.T_FAILED]), status)
+        _run_loop(r, reverse_loop, first, last)
 
     for pause in pauses:
         run(pause + 1, last)

@@ -85,6 +85,8 @@ COUNTERS = 32  # words behind it
 # there are, how many are done, the status; then the statuses of the blocks.
 B_NEXT, B_COUNT, B_DONE, B_STATUS, CONTROL = 0, 1, 8, 9, 16
 OVER, COMPLETED = 1, 2  # what a work function returns
+RETURNED = 1 << 40  # plus the status: what the callback returns, so that 0 (ctypes, on an exception) is none
+INTERRUPTED = -100  # status: an exception waits to be raised (``threads.raise_pending``)
 
 # Words of the process: how many helpers could be had, the function that calls them, where memory comes from,
 # what is large, and the work functions of the three kinds of loops.

@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 
 from tapegrad.engine import layout as L
+from tapegrad.tape import Tape, current
 
 __all__ = [
-    "INTERRUPTED", "count_as_large", "get_num_threads", "inline", "inline_at", "raise_pending",
+    "count_as_large", "get_num_threads", "inline", "inline_at", "raise_pending",
     "set_num_threads", "shared", "shared_at", "work",
 ]  # fmt: skip
 
-INTERRUPTED = -100  # status: an exception waits to be raised (``raise_pending``)
 SPINS = 2000  # looks at a word, some 20 us: waking up from a lock takes longer
 NAME = "TAPEGRAD_NUM_THREADS"
 
@@ -58,7 +58,9 @@ class _Pool:
     def __init__(self) -> None:
         self.idle: list[_Helper] = []
         self.started = 0
-        self.areas: list[np.ndarray] = []  # memory of callers, from one job to the next
+        # Of callers, from one job to the next: memory, and by thread tapes that nothing was recorded on.
+        self.areas: list[np.ndarray] = []
+        self.tapes: dict[int, Tape] = {}
         self.lock = threading.Lock()
 
     def refresh(self) -> None:
@@ -170,10 +172,16 @@ def work(kind: int) -> Callable[..., int]:
 
 
 def _share(kind: int, a: int, b: int, count: int, words: int, nbytes: int) -> int:
-    """Run all blocks of a loop; returns its status.  Never raises: jitted code is what comes back to."""
+    """Run all blocks of a loop; returns its status plus ``RETURNED``.
+
+    An exception must not leave before the blocks are done.  While this waits, handlers of signals and
+    finalizers may run: they get a tape of their own.
+    """
     job = area = None
-    pool = _state.pool
+    pool, outer = _state.pool, current.tape
     try:
+        spare = pool.tapes.pop(threading.get_ident(), None)
+        current.tape = Tape() if spare is None else spare
         job = _Job(kind, a, b, count, words, nbytes)
         area = pool.area(nbytes)
         wanted = min(get_num_threads(), count) - 1
@@ -188,26 +196,30 @@ def _share(kind: int, a: int, b: int, count: int, words: int, nbytes: int) -> in
         if not job.run(area, SPINS):
             job.done.acquire()
         pool.areas.append(area)
-        return int(job.control[L.B_STATUS])
+        if not len(current.tape):
+            pool.tapes[current.tape.ident] = current.tape
+        current.tape = outer
+        return L.RETURNED + int(job.control[L.B_STATUS])
     except BaseException as error:  # a signal's handler raised (KeyboardInterrupt), or there is no memory
-        return _interrupted(job, area, error)
+        while True:
+            try:
+                return _interrupted(job, area, outer, error)
+            except BaseException:  # another signal
+                continue
 
 
-def _interrupted(job: _Job | None, area: np.ndarray | None, error: BaseException) -> int:
+def _interrupted(job: _Job | None, area: np.ndarray | None, outer: Tape, error: BaseException) -> int:
     """Let a loop that helpers may be working on come to its end; the exception is raised after that."""
-    while True:
-        try:
-            # a helper may have been taken and not been woken, so all of them are let go
-            given_up, _state.pool = _state.pool, _Pool()
-            while given_up.idle:
-                given_up.idle.pop().wake.release()
-            if job is not None and area is not None:
-                while not job.run(area, SPINS):
-                    pass
-            _pending[threading.get_ident()] = error
-            return INTERRUPTED
-        except BaseException:  # another signal
-            continue
+    # a helper may have been taken and not been woken, so all of them are let go
+    given_up, _state.pool = _state.pool, _Pool()
+    while given_up.idle:
+        given_up.idle.pop().wake.release()
+    if job is not None and area is not None:
+        while not job.run(area, SPINS):
+            pass
+    current.tape = outer
+    _pending[threading.get_ident()] = error
+    return L.RETURNED + L.INTERRUPTED
 
 
 def count_as_large(length: int = L.LARGE_LENGTH, work: int = L.LARGE) -> None:
@@ -219,11 +231,13 @@ def count_as_large(length: int = L.LARGE_LENGTH, work: int = L.LARGE) -> None:
         a[L.H_LEAST_LENGTH], a[L.H_LEAST_WORK] = length, work
 
 
-def raise_pending() -> None:
-    """Raise what interrupted this thread's last jitted loop, if anything did."""
+def raise_pending(status: int = 0) -> None:
+    """Raise what interrupted this thread's last jitted loop, which ended with ``status``."""
     error = _pending.pop(threading.get_ident(), None) if _pending else None
     if error is not None:
         raise error
+    if status == L.INTERRUPTED:  # too early for `_share` to note what it was: ctypes has printed it
+        raise KeyboardInterrupt
 
 
 try:

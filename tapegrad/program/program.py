@@ -417,7 +417,7 @@ class _Instance:
         return out[k]
 
     def _failed(self, status: int) -> tuple[int, None]:
-        threads.raise_pending()
+        threads.raise_pending(status)
         if status < 0:
             raise ProgramError(int(self.frame[vm.FAILED_ROW]), int(status))
         p = self.program

@@ -348,7 +348,7 @@ def test_environment(value, expected):
         env={**os.environ, "TAPEGRAD_NUM_THREADS": value},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
     if expected:
@@ -430,6 +430,38 @@ def test_interrupted_by_a_signal():
         same_for_all_counts(run)
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signal.setitimer")
+def test_a_handler_computes():
+    """A signal's handler computes on a tape of its own, or is told that it cannot; nothing breaks."""
+    x = numbers(2_000_000)
+    (once, g), seen = gradients(chain, x)(), []
+    waiting = []
+
+    def handler(number, frame):
+        for compute in (lambda: gradients(chain, x[:200_000])()[1][5], lambda: waiting[-1].item()):
+            try:
+                seen.append(compute())
+            except RuntimeError as error:
+                assert "was running" in str(error)
+                seen.append(None)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        for k in range(12):
+            leaf = tg.tensor(x, requires_grad=True)
+            waiting.append(leaf.sum() * 2)
+            value = chain(leaf)
+            signal.setitimer(signal.ITIMER_REAL, 0.001 + 0.0006 * k)
+            value.backward()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            np.testing.assert_allclose(value.item(), once, rtol=1e-13)
+            np.testing.assert_allclose(leaf.grad.numpy(), g, rtol=1e-12, atol=1e-14)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert seen
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_forked_children_make_their_own_helpers():
     x = numbers(LARGE)
@@ -480,6 +512,6 @@ def test_the_process_ends(busy):
             "time.sleep(0.05)\n"
         )
     for _ in range(3):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=500)
         assert done.returncode == 0, done.stderr
         assert "Exception" not in done.stderr
