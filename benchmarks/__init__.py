@@ -20,6 +20,7 @@ for _name in (
     "NUMEXPR_NUM_THREADS",
     "NUMBA_NUM_THREADS",
     "NPROC",  # XLA's thread pool
+    "TAPEGRAD_NUM_THREADS",
 ):
     os.environ[_name] = str(THREADS)
 if THREADS == 1:

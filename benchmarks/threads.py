@@ -1,7 +1,10 @@
-"""Eight threads record and call ``backward()`` at once, from a leaf they share.
+"""Threads: eight that record and call ``backward()`` at once, and two that share large loops.
 
-In each run all threads start together; each has a loss of its own in the shared leaf and in a leaf that only
-it uses.  The shared gradient must be the sum over the threads, the others each thread's own.
+In each run of the first part all threads start together; each has a loss of its own in the shared leaf and in
+a leaf that only it uses.  The shared gradient must be the sum over the threads, the others each thread's own.
+
+In the second part one thread computes, alone and with one helper, define-by-run and compiled.  Its ratios say
+how much the helper is good for (2 would be all that there is), its answers must be the same to the last bit.
 """
 
 import sys
@@ -11,7 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from benchmarks.harness import Mismatch, main
+from benchmarks import THREADS as PINNED
+from benchmarks import black_scholes, chain, logistic
+from benchmarks.harness import Mismatch, flatten, main
+from benchmarks.peers import namespace, value_and_grad
 
 THREADS, SIZE = 8, 50
 RUNS_PER_POOL = 100  # then new threads, with new tapes
@@ -51,9 +57,53 @@ def agree(g, expected):
     return np.max(np.abs(g.numpy() - expected)) <= 1e-9 * np.max(np.abs(expected))
 
 
+def with_threads(tg, n, evaluate):
+    """The same evaluation with ``n`` threads."""
+
+    def call():
+        tg.set_num_threads(n)
+        try:
+            return evaluate()
+        finally:
+            tg.set_num_threads(PINNED)
+
+    return call
+
+
+def compiled(tg, f, arrays, fixed):
+    xp, n = namespace("tapegrad"), len(arrays)
+    g = tg.compile(tg.value_and_grad(lambda *x: f(xp, *x), argnums=tuple(range(n))))
+    return lambda: g(*arrays, *fixed)
+
+
+def scaling(session, tg):
+    size = session.pick(1_000_000, 100_000)
+    w, x, y = logistic.inputs(size)
+    strikes = black_scholes.inputs(size)
+    (points,) = chain.inputs(size)
+    tasks = {
+        "chain": (chain.chain, [points], [], chain.reference(points)),
+        "Black-Scholes": (black_scholes.price, strikes, [], black_scholes.reference(*strikes)),
+        f"logistic, {logistic.FEATURES} features": (logistic.loss, [w], [x, y], logistic.reference(w, x, y)),
+    }
+    for name, (f, arrays, fixed, reference) in tasks.items():
+        ways = {
+            "define-by-run": value_and_grad("tapegrad", f, arrays, fixed),
+            "compiled": compiled(tg, f, arrays, fixed),
+        }
+        for way, evaluate in ways.items():
+            one, two = with_threads(tg, 1, evaluate), with_threads(tg, 2, evaluate)
+            answers = [[np.array(a, copy=True) for a in flatten(call())] for call in (one, two)]
+            if any(a.tobytes() != b.tobytes() for a, b in zip(*answers)):
+                raise Mismatch(f"{name}, {way}: two threads give other bits than one")
+            factories = {"tapegrad": lambda two=two: two, "one thread": lambda one=one: one}
+            session.contest(f"{name}, size {size}, {way}", factories, reference)
+
+
 def run(session):
     import tapegrad as tg
 
+    scaling(session, tg)
     runs = session.pick(1000, 50)
     values = np.linspace(0.1, 1.0, SIZE)
     shared, own = reference(values)

@@ -20,6 +20,8 @@ from tapegrad.autograd import no_grad as no_grad
 from tapegrad.autograd import set_grad_enabled as set_grad_enabled
 from tapegrad.compiled.function import compile as compile
 from tapegrad.compiled.recording import GuardWarning as GuardWarning
+from tapegrad.engine.threads import get_num_threads as get_num_threads
+from tapegrad.engine.threads import set_num_threads as set_num_threads
 from tapegrad.ops import namespace as _namespace
 from tapegrad.tape import TapeError as TapeError
 from tapegrad.transforms import checkpoint as checkpoint
@@ -44,10 +46,11 @@ _transforms = (
     "value_and_grad", "vjp", "vmap",
 )  # fmt: skip
 _compiled = ("GuardWarning", "TapeError", "compile")
+_threads = ("get_num_threads", "set_num_threads")
 _late = ("custom_op", "linalg", "load", "testing")  # imported when first used
 
 globals().update(_namespace.exports)
-__all__ = sorted([*_namespace.exports, *_grad_mode, *_transforms, *_compiled, *_late])
+__all__ = sorted([*_namespace.exports, *_grad_mode, *_transforms, *_compiled, *_threads, *_late])
 
 
 def __getattr__(name: str) -> Any:

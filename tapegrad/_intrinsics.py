@@ -5,6 +5,8 @@ Each function is known to engine and kernels by its plain twin in `tapegrad.kern
 
 from __future__ import annotations
 
+import platform
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -169,6 +171,31 @@ def give_back(typingctx, address):
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen
+
+
+@intrinsic
+def fetch_add(typingctx, address, n):
+    """Add ``n`` to the word at ``address``; what it was before.  Nothing moves across it."""
+
+    def codegen(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", pointer, args[1], "acq_rel")
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def relax(typingctx):
+    """Tell the processor that this is a loop that waits."""
+    intel = platform.machine() in ("x86_64", "AMD64")
+
+    def codegen(context, builder, signature, args):
+        if intel:
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(builder.module.declare_intrinsic("llvm.x86.sse2.pause", (), kind), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
 
 
 @intrinsic

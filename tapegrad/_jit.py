@@ -38,18 +38,22 @@ from tapegrad.kernels.memory import (
     array,
     at,
     copy_bytes,
+    fetch_add,
     fill_bytes,
     give_back,
     invoke,
+    relax,
     release,
+    spill,
     stack,
     take,
     words,
 )
 
 __all__ = [
-    "CACHE_DIR", "CACHE_ORIGIN", "allocate", "array", "at", "compiled", "copy_bytes", "fill_bytes", "foreign",
-    "give_back", "inner", "invoke", "jit", "kernel", "release", "stack", "take", "words",
+    "CACHE_DIR", "CACHE_ORIGIN", "allocate", "array", "at", "compiled", "copy_bytes", "fetch_add",
+    "fill_bytes", "foreign", "give_back", "inner", "invoke", "jit", "kernel", "relax", "release", "spill",
+    "stack", "take", "words",
 ]  # fmt: skip
 
 # --- the cache folder -----------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def benchmarks():
         ("compiled", "rk4", "arm", "states", "kalman"),
         ("first_gradient", "replay_memory", "functions"),
         ("mlp", "gmm", "kalman_vector"),
-        ("gp", "lstm", "ratio"),
+        ("gp", "lstm", "ratio", "threads"),
     ],
     ids=", ".join,
 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from tapegrad import _jit
 from tapegrad.engine import layout as L
-from tapegrad.engine import tiles
+from tapegrad.engine import threads, tiles
 from tapegrad.engine.interpret import forward_loop, reverse_loop
 from tapegrad.engine.kernel_table import library
 from tapegrad.engine.memory import Arena, Memory, address_of, aligned
@@ -46,6 +46,7 @@ class Runner:
 
     def __init__(self) -> None:
         self.templates = TemplateStore()
+        self.busy = False  # a jitted loop is running; Python code that runs in between must keep off
         self.frame = np.zeros(L.FRAME, np.int64)
         self.seen: list[Any] = [None] * L.FRAME
         self.grown: tuple = (None,) * 5
@@ -53,11 +54,12 @@ class Runner:
         self.totals = np.zeros(L.TOTALS, np.int64)
         self.missing = np.zeros((4096, 4), np.int64)
         self.last_of_shape = np.full(256, -1, np.int64)
-        self.scratch = np.zeros(L.SCRATCH + 16, np.int64)
+        self.scratch = np.zeros(L.SCRATCH + L.COUNTERS, np.int64)
         self.buffer, self.frame[L.F_BUFFER] = aligned(1 << 20)
         self.memory, self.frame[L.F_MEMORY] = aligned(1 << 12)
         self.frame[L.F_RUN_REGION] = _jit.kernel("run_region", tiles.run_region, 10, {})
         self.frame[L.F_SELF] = address_of(self.frame)
+        self.frame[L.F_SHARED] = threads.shared_at
         self.cotangents, self.cotangents_at = aligned(1 << 12)
         self.capacity = 0
         self.grow(512)
@@ -109,6 +111,13 @@ class Runner:
             }  # fmt: skip
             for k, a in arrays.items():
                 f[k] = address_of(a)
+
+
+def _check_idle(tape: Tape) -> None:
+    if tape.runner is not None and tape.runner.busy:
+        raise RuntimeError(
+            "a signal's handler or a finalizer asked for a value of this thread's tape while that was running"
+        )
 
 
 def _runner(tape: Tape) -> Runner:
@@ -194,6 +203,7 @@ def mutated_error(tape: Tape, slot: int, changed: int) -> RuntimeError:
 
 def run_forward(tape: Tape) -> None:
     """Compute every pending value that somebody holds."""
+    _check_idle(tape)
     n = tape.seal()
     if tape.evaluated == n:
         return
@@ -224,11 +234,20 @@ def run_forward(tape: Tape) -> None:
 def _forward(tape: Tape, r: Runner, n: int, phase: int) -> None:
     if not r.totals[L.T_PHASES] & phase:
         return
-    status = int(forward_loop(r.frame, phase))
-    if status:
-        raise KernelError(int(r.totals[L.T_FAILED]), status)
+    _run_loop(r, forward_loop, phase)
     if tape.anomaly:
         _check_values(tape, r, n, phase)
+
+
+def _run_loop(r: Runner, loop: Any, *arguments: int) -> None:
+    r.busy = True
+    try:
+        status = int(loop(r.frame, *arguments))
+    finally:
+        r.busy = False
+    if status:
+        threads.raise_pending(status)
+        raise KernelError(int(r.totals[L.T_FAILED]), status)
 
 
 class KernelError(Exception):
@@ -337,6 +356,7 @@ def run_backward(
     dict
         Gradient arrays by slot.
     """
+    _check_idle(tape)
     if tape.anomaly:
         run_forward(tape)  # values are looked at in the order in which they were recorded
     root_slots = [t._slot if t._tape is tape else tape.bind(t) for t, _ in roots]
@@ -413,9 +433,7 @@ def _reverse(tape: Tape, r: Runner, watched: dict[int, Tensor]) -> None:
     pauses = range(last - 1, -1, -1) if tape.anomaly else sorted(by_group, reverse=True)
 
     def run(first: int, last: int) -> None:
-        status = int(reverse_loop(r.frame, first, last))
-        if status:
-            raise KernelError(int(r.totals[L.T_FAILED]), status)
+        _run_loop(r, reverse_loop, first, last)
 
     for pause in pauses:
         run(pause + 1, last)

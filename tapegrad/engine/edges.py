@@ -14,6 +14,7 @@ __all__ = [
     "add_to_total",
     "fill_constant",
     "load_broadcast",
+    "merge_total",
     "reduce_into",
     "splat",
     "sum_of",
@@ -264,6 +265,13 @@ def add_to_total(totals, s, value):
     if np.isfinite(new):
         totals[2 * s + 1] += (old - (new - carry)) + (value - carry)
     totals[2 * s] = new
+
+
+@jit
+def merge_total(totals, s, more, r):
+    """Add total ``r`` of ``more`` to total ``s``."""
+    add_to_total(totals, s, more[2 * r])
+    totals[2 * s + 1] += more[2 * r + 1]
 
 
 @jit

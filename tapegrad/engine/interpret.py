@@ -8,6 +8,7 @@ recorded when it was traced once.
 from __future__ import annotations
 
 from tapegrad._jit import at, fill_bytes, invoke, jit, words
+from tapegrad.engine.calls import call_split
 from tapegrad.engine.edges import accumulate
 from tapegrad.engine.layout import (
     ACCUMULATES,
@@ -28,6 +29,7 @@ from tapegrad.engine.layout import (
     F_PARAMS,
     F_RUN_REGION,
     F_SELF,
+    F_SHARED,
     F_SLOTS,
     F_SPANS,
     F_SPECS,
@@ -44,6 +46,7 @@ from tapegrad.engine.layout import (
     G_START,
     G_STOP,
     GRAD,
+    H_LEAST_LENGTH,
     ITEMSIZE,
     KIND,
     KIND_ELEMENTWISE,
@@ -55,6 +58,7 @@ from tapegrad.engine.layout import (
     SIG,
     SIZE,
     SPEC,
+    SPLIT,
     STORE,
     T_FAILED,
     T_GROUPS,
@@ -83,7 +87,18 @@ def _call_structured(frame, code, i, op, out):
     z = code[8 * code[8 * i + Z] + ADDR] if arity > 2 else 0
     q = code[8 * i + Z] if arity < 3 else 0
     p = frame[F_PARAMS] + 8 * at(frame[F_STARTS])[code[8 * i + SIG]]
-    return invoke(kernels[(op * N_DTYPES + dtype) * WHICH], (out, x, y, z, p, q))
+    kernel = kernels[(op * N_DTYPES + dtype) * WHICH]
+    split = info[8 * op + SPLIT]
+    if split:
+        operand, result = 32 * code[8 * code[8 * i + X] + SPEC], 32 * code[8 * i + SPEC]
+        if max(specs[operand + SIZE], specs[result + SIZE]) >= at(frame[F_SHARED])[H_LEAST_LENGTH]:
+            status = call_split(
+                frame[F_SHARED], split, kernel, out, x, y, z, p, q, specs[operand + ITEMSIZE],
+                specs[result + ITEMSIZE], specs[result + DTYPE],
+            )  # fmt: skip
+            if status != -1:
+                return status
+    return invoke(kernel, (out, x, y, z, p, q))
 
 
 @jit

@@ -12,6 +12,7 @@ import numpy as np
 
 from tapegrad import _jit
 from tapegrad.engine import layout as L
+from tapegrad.engine.calls import SPLITS
 from tapegrad.kernels import move, scalar
 from tapegrad.kernels.memory import TO, T, array, int64, like
 from tapegrad.ops.table import Kind, Row, rows
@@ -250,6 +251,8 @@ class Library:
             for k, rule in enumerate(row.rules):
                 if row.kind is Kind.ELEMENTWISE:
                     line[L.USES + k] = -1 if rule is None else rule_uses(rule)
+            if row.kind is not Kind.ELEMENTWISE:
+                line[L.SPLIT] = SPLITS[row.split]
         self.known = n
 
     def address(self, op: int, dtype: int, which: int, result: int) -> int:

@@ -14,6 +14,7 @@ __all__ = [
 # What the engine needs to know of a row of the table (``Library.info``).
 KIND, ARITY, TYPED_BY, SINK, RULES, USES = 0, 1, 2, 3, 4, 5  # USES: three columns, one per operand
 ACCUMULATES = 2  # a bit of RULES: the kernel can add to its result
+SPLIT = USES  # of a structured row: how its loop is split (``calls``)
 INFO_COLUMNS = 8  # a power of two, like all strides here
 KIND_INPUT, KIND_ELEMENTWISE, KIND_STRUCTURED, KIND_MOVEMENT = 0, 1, 2, 3
 
@@ -65,8 +66,8 @@ OK, FREED_ERROR, MUTATED_ERROR, LOST_ERROR, TEMPLATE_ERROR, WIDEN_ERROR = range(
 (
     F_CODE, F_SLOTS, F_GROUPS, F_MEMBERS, F_SPECS, F_INFO, F_KERNELS, F_CONSTS, F_STARTS, F_PARAMS, F_BUFFER,
     F_SCRATCH, F_SPANS, F_T_CODE, F_T_SLOTS, F_T_MEMBERS, F_T_CONSTS, F_MEMORY, F_TEMPLATES, F_USES, F_LAST,
-    F_BIG, F_FOUND, F_MISSING, F_TOTALS, F_RUN_REGION, F_SELF,
-) = range(27)  # fmt: skip
+    F_BIG, F_FOUND, F_MISSING, F_TOTALS, F_RUN_REGION, F_SELF, F_SHARED,
+) = range(28)  # fmt: skip
 FRAME = 32
 
 # Scratch of a running region, in words: registers, then lists, then the two programs, then sums.
@@ -79,3 +80,19 @@ S_FORWARD = S_ZEROS + 2 * LISTS
 S_BACKWARD = S_FORWARD + 8 * LISTS
 S_SUMS = S_BACKWARD + 8 * LISTS
 SCRATCH = S_SUMS + 2 * LISTS
+COUNTERS = 32  # words behind it
+
+# What threads share (``blocks``, ``threads``).  Words of the control of one loop: the next block, how many
+# there are, how many are done, the status; then the statuses of the blocks.
+B_NEXT, B_COUNT, B_DONE, B_STATUS, CONTROL = 0, 1, 8, 9, 16
+OVER, COMPLETED = 1, 2  # what a work function returns
+RETURNED = 1 << 40  # plus the status: what the callback returns, so that 0 (ctypes, on an exception) is none
+INTERRUPTED = -100  # status: an exception waits to be raised (``threads.raise_pending``)
+
+# Words of the process: how many helpers could be had, the function that calls them, where memory comes from,
+# what is large, and the work functions of the three kinds of loops.
+H_IDLE, H_CALLBACK, H_MALLOC, H_FREE, H_LEAST_LENGTH, H_LEAST_WORK, H_WORK = range(7)
+WORK_REGION, WORK_TILES, WORK_CALLS = range(3)
+SHARED = 12
+LARGE = 1 << 19  # elements times steps: some 0.2 ms, several times what it takes a thread to wake up
+LARGE_LENGTH = 1 << 12  # elements: shorter loops are not looked at

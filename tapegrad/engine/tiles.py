@@ -10,21 +10,43 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapegrad._jit import array, at, fill_bytes, invoke, jit
-from tapegrad.engine.edges import add, add_to_total, fill_constant, load_broadcast, reduce_into, splat, sum_of
+from tapegrad._jit import array, at, copy_bytes, fill_bytes, invoke, jit
+from tapegrad.engine.blocks import (
+    block_count,
+    block_sums,
+    claim,
+    complete,
+    failure,
+    run_blocks,
+    settle,
+    wait,
+)
+from tapegrad.engine.edges import (
+    add,
+    add_to_total,
+    fill_constant,
+    load_broadcast,
+    merge_total,
+    reduce_into,
+    splat,
+    sum_of,
+)
 from tapegrad.engine.layout import (
     ACTIVE,
     ADDR,
     ADJ,
     AREG,
     ARITY,
+    B_COUNT,
     DTYPE,
     F_BUFFER,
     F_INFO,
     F_KERNELS,
     F_SCRATCH,
+    F_SHARED,
     F_SPECS,
     GRAD,
+    H_LEAST_LENGTH,
     ITEMSIZE,
     OP,
     OP_MASK,
@@ -47,11 +69,13 @@ from tapegrad.engine.layout import (
     USES_X,
     VREG,
     WANT,
+    WORK_REGION,
     X,
 )  # fmt: skip
 from tapegrad.spec import DTYPES
 
-__all__ = ["kernel_dtype", "run_region"]
+__all__ = ["kernel_dtype", "run_region", "work_region"]
+
 
 TILE = 1024  # elements at most
 CACHE = 192 << 10  # bytes that the registers of a tile may take together
@@ -76,6 +100,8 @@ DTYPE_OF, INSTRUCTION = 5, 6  # of a sink, in the forward program
 # Counters of a region that is being set up.
 N_REGS, NEXT_BUFFER, N_LOADS, N_STORES, N_ZEROS, N_FORWARD, N_BACKWARD, N_SUMS = range(8)
 LENGTH, TILE_SIZE, TILE_BYTES = 8, 9, 10
+# What helpers need to know: addresses, the shape, tiles per block, words of a block's sums.
+C_CODE, C_SLOTS, C_SPECS, C_SPEC, C_BUFFER, C_TILES, C_WORDS = range(11, 18)
 
 
 @jit
@@ -250,19 +276,22 @@ def _set_up_reverse(code, slots, specs, info, kernels, consts, members, start, s
 
 
 @jit
-def _run_tiles(code, slots, specs, region_spec, base, c):
-    """Run both programs, tile by tile; returns a user's kernel's status, 0 for success."""
-    scratch = at(base)
+def _run_tiles(code, slots, specs, region_spec, base, c, registers, totals, partial, t, stop):
+    """Run both programs for tiles ``t`` to ``stop``; returns a user's kernel's status, 0 for success.
+
+    ``registers`` and ``totals`` are addresses.  Un-broadcast cotangents are added at ``partial``, one after
+    the other (see `_partial_words`); 0 stands for the place where they belong.
+    """
+    scratch = at(registers)
     loads = at(base + 8 * S_LOADS)
     stores = at(base + 8 * S_STORES)
     zeros = at(base + 8 * S_ZEROS)
     forward = at(base + 8 * S_FORWARD)
     backward = at(base + 8 * S_BACKWARD)
-    sums = array(base + 8 * S_SUMS, 0, np.float64)
+    sums = array(totals, 0, np.float64)
     length, tile = c[LENGTH], c[TILE_SIZE]
-    t = 0
-    start = 0
-    while start < length:
+    while t < stop:
+        start = t * tile
         n = min(tile, length - start)
         for q in range(c[N_LOADS]):
             o = loads[2 * q + 1]
@@ -312,22 +341,146 @@ def _run_tiles(code, slots, specs, region_spec, base, c):
             status = invoke(fn, (n, gx, g, out, x, y, z))
             if status:
                 return status
+        into = partial
         for q in range(c[N_STORES]):
             o = stores[2 * q + 1]
+            g = scratch[2 * stores[2 * q]]
             spec = code[8 * o + SPEC]
-            reduce_into(
-                slots[16 * o + ADJ], scratch[2 * stores[2 * q]], specs[32 * spec + DTYPE], specs, spec,
-                region_spec, start, n,
-            )  # fmt: skip
-        start += n
+            dtype = specs[32 * spec + DTYPE]
+            if not partial:
+                reduce_into(slots[16 * o + ADJ], g, dtype, specs, spec, region_spec, start, n)
+            elif specs[32 * spec + SIZE] == 1:
+                add_to_total(array(into, 2, np.float64), 0, sum_of(g, n, dtype))
+            else:
+                reduce_into(into, g, dtype, specs, spec, region_spec, start, n)
+            into += 8 * _partial_words(specs, spec)
         t += 1
+    return 0
+
+
+@jit
+def _write_totals(code, slots, specs, base, c, totals):
+    """Write the sums that ended in ``totals`` where they belong."""
+    forward = at(base + 8 * S_FORWARD)
+    sums = array(totals, 0, np.float64)
     for p in range(c[N_FORWARD]):
         if forward[8 * p + FN] == 0:
             i = forward[8 * p + INSTRUCTION]
             s = 2 * forward[8 * p + R_OUT]
             dtype = specs[32 * code[8 * i + SPEC] + DTYPE]
             fill_constant(slots[16 * i + STORE], 1, dtype, sums[s] + sums[s + 1])
-    return 0
+
+
+# --- blocks: what threads share -------------------------------------------------------------------
+
+
+@jit
+def _partial_words(specs, spec):
+    """Words that one block's share of a cotangent takes: a total and its error, or an array."""
+    size = specs[32 * spec + SIZE]
+    return 2 if size == 1 else (size * specs[32 * spec + ITEMSIZE] + 7) >> 3
+
+
+@jit
+def _prepare(base, c, area):
+    """Copy the registers and the constants in buffers to ``area``; returns the address of the registers."""
+    if not area:
+        return base
+    source, target = at(base), at(area)
+    moved = ((area + 16 * c[N_REGS] + 63) & -64) - c[C_BUFFER]
+    for r in range(c[N_REGS]):
+        where = source[2 * r + BASE]
+        if where and not source[2 * r + STEP]:
+            where += moved
+        target[2 * r + BASE] = where
+        target[2 * r + STEP] = source[2 * r + STEP]
+    copy_bytes(c[C_BUFFER] + moved, c[C_BUFFER], c[NEXT_BUFFER] - c[C_BUFFER])
+    return area
+
+
+@jit
+def _run_block(base, c, control, registers, b):
+    """Run block ``b``; returns a user's kernel's status."""
+    tiles = (c[LENGTH] + c[TILE_SIZE] - 1) // c[TILE_SIZE]
+    totals = block_sums(control) + 8 * b * c[C_WORDS]
+    fill_bytes(totals, 0, 8 * c[C_WORDS])
+    return _run_tiles(
+        at(c[C_CODE]), at(c[C_SLOTS]), at(c[C_SPECS]), c[C_SPEC], base, c, registers, totals,
+        totals + 16 * c[N_SUMS], b * c[C_TILES], min((b + 1) * c[C_TILES], tiles),
+    )  # fmt: skip
+
+
+@jit
+def _merge(base, c, control):
+    """Add up what the blocks have summed, in their order."""
+    code, slots, specs = at(c[C_CODE]), at(c[C_SLOTS]), at(c[C_SPECS])
+    blocks, step = at(control)[B_COUNT], 8 * c[C_WORDS]
+    first = block_sums(control)
+    stores = at(base + 8 * S_STORES)
+    for b in range(1, blocks):
+        for s in range(c[N_SUMS]):
+            merge_total(array(first, 0, np.float64), s, array(first + b * step, 0, np.float64), s)
+    _write_totals(code, slots, specs, base, c, first)
+    into = first + 16 * c[N_SUMS]
+    for q in range(c[N_STORES]):
+        o = stores[2 * q + 1]
+        spec = code[8 * o + SPEC]
+        size, dtype = specs[32 * spec + SIZE], specs[32 * spec + DTYPE]
+        for b in range(1, blocks):
+            if size == 1:
+                merge_total(array(into, 2, np.float64), 0, array(into + b * step, 2, np.float64), 0)
+            else:
+                add(into, into + b * step, size, dtype)
+        if size == 1:
+            total = array(into, 2, np.float64)
+            fill_constant(into, 1, dtype, total[0] + total[1])
+        add(slots[16 * o + ADJ], into, size, dtype)
+        into += 8 * _partial_words(specs, spec)
+
+
+def work_region(base, unused, control, area, spins):
+    """Run blocks of a region until none is left (see ``blocks``).
+
+    ``area`` is memory for registers and buffers, 0 for those at ``base``.
+    """
+    b = claim(control)
+    if b < 0:
+        return wait(control, spins)
+    c = at(base + 8 * SCRATCH)
+    registers = _prepare(base, c, area)
+    while b >= 0:
+        status = _run_block(base, c, control, registers, b)
+        if settle(control, b, status):
+            b = failure(control)
+            if b < 0:
+                _merge(base, c, control)
+            else:
+                # once more, by itself: a user's kernel has noted which operands it failed on
+                _run_block(base, c, control, registers, b)
+            return complete(control)
+        b = claim(control)
+    return wait(control, spins)
+
+
+@jit
+def _run_blocks(frame, code_at, slots_at, region_spec, base, c):
+    """Run a large region in blocks; -1 if it is not large enough."""
+    specs = at(frame[F_SPECS])
+    code = at(code_at)
+    stores = at(base + 8 * S_STORES)
+    words = 2 * c[N_SUMS]
+    for q in range(c[N_STORES]):
+        words += _partial_words(specs, code[8 * stores[2 * q + 1] + SPEC])
+    tiles = (c[LENGTH] + c[TILE_SIZE] - 1) // c[TILE_SIZE]
+    steps = c[N_FORWARD] + c[N_BACKWARD] + c[N_LOADS]
+    per_block = block_count(frame[F_SHARED], c[LENGTH], tiles, steps, words)
+    if not per_block:
+        return np.int64(-1)
+    c[C_CODE], c[C_SLOTS], c[C_SPECS], c[C_SPEC] = code_at, slots_at, frame[F_SPECS], region_spec
+    c[C_BUFFER], c[C_TILES], c[C_WORDS] = frame[F_BUFFER], per_block, words
+    blocks = (tiles + per_block - 1) // per_block
+    nbytes = 16 * c[N_REGS] + 64 + c[NEXT_BUFFER] - frame[F_BUFFER]
+    return run_blocks(frame[F_SHARED], np.int64(WORK_REGION), base, np.int64(0), blocks, words, nbytes)
 
 
 def run_region(frame_at, code_at, slots_at, consts_at, members_at, start, stop, region_spec, phase, reverse):
@@ -370,7 +523,15 @@ def run_region(frame_at, code_at, slots_at, consts_at, members_at, start, stop, 
     if reverse and status == 0:
         status = _set_up_reverse(code, slots, specs, info, kernels, consts, members, start, stop, base, c)
     if status == 0:
-        status = _run_tiles(code, slots, specs, region_spec, base, c)
+        status = np.int64(-1)
+        if length >= at(frame[F_SHARED])[H_LEAST_LENGTH]:
+            status = _run_blocks(frame, code_at, slots_at, region_spec, base, c)
+        if status == -1:
+            totals = base + 8 * S_SUMS
+            tiles = (length + tile - 1) // tile
+            status = _run_tiles(code, slots, specs, region_spec, base, c, base, totals, 0, 0, tiles)
+            if status == 0:
+                _write_totals(code, slots, specs, base, c, totals)
     # Leave the registers clean, and note what is in memory now.
     for m in range(start, stop):
         i = members[m]

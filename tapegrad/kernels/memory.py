@@ -14,9 +14,9 @@ import numpy as np
 
 INTRINSIC = (
     "allocate", "array", "at", "bits_to_f32", "bits_to_f64", "call_n", "copy_bytes", "f32_to_bits",
-    "f64_to_bits", "fill_bytes", "give_back", "invoke", "lanes", "like", "many", "muladd", "product_error",
-    "reach", "release", "room", "spill", "stack", "take", "tile_1_1", "tile_1_2", "tile_4_1", "tile_4_2",
-    "tile_many_1", "tile_many_2", "word", "words",
+    "f64_to_bits", "fetch_add", "fill_bytes", "give_back", "invoke", "lanes", "like", "many", "muladd",
+    "product_error", "reach", "relax", "release", "room", "spill", "stack", "take", "tile_1_1",
+    "tile_1_2", "tile_4_1", "tile_4_2", "tile_many_1", "tile_many_2", "word", "words",
 )  # fmt: skip
 __all__ = [*INTRINSIC, "INTRINSIC", "TO", "T", "int32", "int64"]
 
@@ -110,6 +110,18 @@ def take(address: int) -> bool:
 def give_back(address: int) -> None:
     """Release the lock in the word at ``address``."""
     at(address)[0] = 0
+
+
+def fetch_add(address: int, n: int) -> int:
+    """Add ``n`` to the word at ``address``; what it was before.  Atomic when compiled."""
+    word = at(address)
+    before = word[0]
+    word[0] = before + n
+    return before
+
+
+def relax() -> None:
+    """Tell the processor that this is a loop that waits."""
 
 
 def f32_to_bits(x: Any) -> Any:

@@ -72,6 +72,7 @@ LOGSUMEXP = structured(
     rules=(_logsumexp_rule,),
     fastmath=True,
     batch=_reduced_batch("logsumexp"),
+    split="reduce",
     doc="Logarithm of the sum of exponentials over consecutive axes.",
 )
 NORM2 = structured(
@@ -81,6 +82,7 @@ NORM2 = structured(
     _reduced,
     rules=(_norm_rule,),
     batch=_reduced_batch("norm2"),
+    split="reduce",
     doc="Euclidean norm over consecutive axes; its derivative at zero is zero.",
 )
 SOFTMAX = structured(
@@ -90,6 +92,7 @@ SOFTMAX = structured(
     _along,
     rules=(lambda g, out, x, axis: out * (g - _sum_along(g * out, axis)),),
     batch=_along_batch("softmax"),
+    split="along",
     doc="Exponentials divided by their sum along an axis.",
 )
 LOG_SOFTMAX = structured(
@@ -100,6 +103,7 @@ LOG_SOFTMAX = structured(
     rules=(lambda g, out, x, axis: g - ns.exp(out) * _sum_along(g, axis),),
     fastmath=True,
     batch=_along_batch("log_softmax"),
+    split="along",
     doc="Logarithm of the softmax along an axis.",
 )
 

@@ -202,6 +202,7 @@ MATVEC = structured(
     rules=(_matvec_rule_x, _matvec_rule_v),
     linear=(0, 1),
     batch=_matvec_batch,
+    split="matvec",
     doc="Matrices, optionally transposed, times one vector.",
 )
 

@@ -172,6 +172,7 @@ GATHER = structured(
     bits=True,
     linear=(0,),
     batch=_gather_batch,
+    split="gather",
     doc="Blocks of the first operand, by number.",
 )
 SCATTER_ADD = structured(

@@ -146,6 +146,7 @@ SUM = structured(
     rules=(lambda g, out, x, axes, keepdims: spread(g, x, axes),),
     linear=(0,),
     batch=_batch("sum"),
+    split="reduce",
     doc="Sum over consecutive axes.",
 )
 PROD = structured(
@@ -155,6 +156,7 @@ PROD = structured(
     _sum_shape,
     rules=(_prod_rule,),
     batch=_batch("prod"),
+    split="reduce",
     doc="Product over consecutive axes.",
 )
 MAX = structured(
@@ -164,6 +166,7 @@ MAX = structured(
     _shape("max", identity=False),
     rules=(_extreme_rule,),
     batch=_batch("max"),
+    split="reduce",
     doc="Greatest element over consecutive axes; NaN if there is one.",
 )
 MIN = structured(
@@ -173,6 +176,7 @@ MIN = structured(
     _shape("min", identity=False),
     rules=(_extreme_rule,),
     batch=_batch("min"),
+    split="reduce",
     doc="Least element over consecutive axes; NaN if there is one.",
 )
 ANY = structured(
@@ -182,6 +186,7 @@ ANY = structured(
     _shape("any", BOOL),
     batch=_batch("any"),
     result="bool",
+    split="reduce",
     doc="Whether any element is not zero.",
 )
 ALL = structured(
@@ -191,6 +196,7 @@ ALL = structured(
     _shape("all", BOOL),
     batch=_batch("all"),
     result="bool",
+    split="reduce",
     doc="Whether no element is zero.",
 )
 ARGMAX = structured(
@@ -200,6 +206,7 @@ ARGMAX = structured(
     _arg_shape("argmax"),
     batch=_batch("argmax"),
     result="int64",
+    split="reduce",
     doc="First position of the greatest element.",
 )
 ARGMIN = structured(
@@ -209,6 +216,7 @@ ARGMIN = structured(
     _arg_shape("argmin"),
     batch=_batch("argmin"),
     result="int64",
+    split="reduce",
     doc="First position of the least element.",
 )
 

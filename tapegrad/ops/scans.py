@@ -72,6 +72,7 @@ CUMSUM: Row = structured(
     rules=(lambda g, out, x, axis, reverse: record(CUMSUM, (g,), {"axis": axis, "reverse": not reverse}),),
     linear=(0,),
     batch=_scan_batch("cumulative_sum"),
+    split="scan",
     doc="Running sums along an axis.",
 )
 CUMPROD = structured(
@@ -81,6 +82,7 @@ CUMPROD = structured(
     _cumprod_shape,
     rules=(_cumprod_rule,),
     batch=_scan_batch("cumulative_prod"),
+    split="scan",
     doc="Running products along an axis.",
 )
 LINEAR = structured(

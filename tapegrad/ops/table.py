@@ -103,6 +103,7 @@ class Row:
     wants_raw: bool = False  # rules take ``raw=``, the instruction's varying integer
     sink: bool = False  # a full reduction that the tile loop can absorb
     in_place: bool = False  # the kernel may write its result over its first operand
+    split: str = ""  # how threads can share a large call, one of ``engine.calls.SPLITS``
     linear: tuple[int, ...] = ()  # operands in which it is linear, each by itself
     batch: Callable | None = None  # records the row for operands with a leading axis
     accumulates: bool = False  # the kernel adds to its result if its varying integer is 1
@@ -204,6 +205,7 @@ def structured(
     typed_by: int = 0,
     sink: bool = False,
     in_place: bool = False,
+    split: str = "",
     wants_raw: bool = False,
     linear: Sequence[int] = (),
     batch: Callable | None = None,
@@ -225,6 +227,8 @@ def structured(
         Per operand, ``rule(g, out, x[, y[, z]], **static)`` on tensors, in tapegrad's functions.
     in_place : bool
         The kernel may be given its first operand's memory for the result.
+    split : str
+        How threads can share a large call, one of ``engine.calls.SPLITS``.
     wants_raw : bool
         Rules take ``raw=`` too: an opaque integer that they may only pass on as ``raw=``.
     linear : sequence of int
@@ -252,6 +256,7 @@ def structured(
             typed_by=typed_by,
             sink=sink,
             in_place=in_place,
+            split=split,
             wants_raw=wants_raw,
             linear=tuple(linear),
             batch=batch,
@@ -271,7 +276,17 @@ def movement(name: str, layout: Callable, *, doc: str) -> Row:
     elements of the contiguous input: ``out[i] = x.ravel()[offset + sum(i * strides)]``.
     """
     return _register(
-        Row(name, Kind.MOVEMENT, 1, layout=layout, rules=(None,), bits=True, public=False, doc=doc)
+        Row(
+            name,
+            Kind.MOVEMENT,
+            1,
+            layout=layout,
+            rules=(None,),
+            bits=True,
+            split="movement",
+            public=False,
+            doc=doc,
+        )
     )
 
 

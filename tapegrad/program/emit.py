@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad._jit import jit, stack
+from tapegrad.engine import threads
 from tapegrad.engine.kernel_table import library
-from tapegrad.engine.layout import ARITY, DTYPE, KIND, KIND_ELEMENTWISE, TYPED_BY
+from tapegrad.engine.layout import ARITY, DTYPE, H_LEAST_WORK, KIND, KIND_ELEMENTWISE, SPLIT, TYPED_BY
 from tapegrad.engine.tiles import N_DTYPES, WHICH
 from tapegrad.ops.table import ROWS
 from tapegrad.ops.table import rows as table_rows
@@ -199,6 +200,7 @@ class Emitter:
         self.regions: list[int] = []
         self.addresses: list[tuple[int, int]] = []  # numbers that are addresses: (which, memory offset)
         self.fixed: list[tuple[int, np.ndarray]] = []  # memory offset, initial bytes
+        self.large = self.large_calls = False  # whether threads may share one of the regions, of the calls
         self.buffer_bytes = 4 * vm.BATCH_BYTES
         self.scratch_words = 16
         self.external: dict[int, int] = {}  # root slot -> external number
@@ -446,7 +448,16 @@ class Emitter:
             offset = self.reserve(8 * len(values))
             self.fixed.append((offset, np.array(values, np.int64)))
             params = self._signature_pointer[sig] = self.pointer(0, offset)
-        self.emit(vm.STRUCTURED, int(self.kernel[i]), self.of(i), *operands, params, self.number(raw), i)
+        call = int(self.kernel[i]), self.of(i), *operands, params, self.number(raw), i
+        split = int(library.info[row.op, SPLIT])
+        if split and row.arity:
+            x = trace.spec(int(code[i, X]))
+            if max(x.size, spec.size) >= threads.shared[H_LEAST_WORK]:
+                self.large_calls = True
+                sizes = x.dtype.itemsize, spec.dtype.itemsize, dtype_index[spec.dtype]
+                self.emit(vm.SPLIT, *call, split, *sizes)
+                return
+        self.emit(vm.STRUCTURED, *call)
 
     def _scatters_scalar(self, i: int, row: Any) -> bool:
         """Write one float64 into an array, or add it to an element, without a kernel."""
@@ -491,7 +502,7 @@ LENGTHS = np.zeros(40, np.int64)
 for _op, _n in (
     (vm.END, 1), (vm.CALL, 6), (vm.REGION, 2), (vm.STRUCTURED, 9), (vm.GUARD, 8), (vm.TEST, 5), (vm.COPY, 4),
     (vm.ZERO, 3), (vm.MOVE, 3), (vm.NATIVE, 3), (vm.MASKED_MULTIPLY, 5), (vm.MASKED_DIVIDE, 5),
-    (vm.MULTIPLY_ADD, 5), (vm.MULTIPLY_SUBTRACT, 5), (vm.SUBTRACT_MULTIPLY, 5),
+    (vm.MULTIPLY_ADD, 5), (vm.MULTIPLY_SUBTRACT, 5), (vm.SUBTRACT_MULTIPLY, 5), (vm.SPLIT, 13),
 ):  # fmt: skip
     LENGTHS[_op] = _n
 for _name, _op in vm.INLINE.items():

@@ -17,6 +17,7 @@ import numpy as np
 
 from tapegrad import _jit
 from tapegrad._jit import at, invoke, jit
+from tapegrad.engine import threads
 from tapegrad.engine.memory import address_of
 from tapegrad.program import vm
 from tapegrad.program.program import Program, _Instance, data_address
@@ -102,6 +103,7 @@ class Handle:
     def _instance(self, p: Program) -> _Instance:
         instance = p.instance()
         p = instance.program
+        instance.frame[vm.SHARED] = threads.inline_at  # who calls may hold the GIL, or wait for who does
         rows: list[tuple[int, int, int]] = [(k, at, spec.nbytes) for k, at, spec in p.near_inputs]
         rows += [(k, -1 - number, 0) for number, k in p.far_inputs]
         rows += [(self._capture(p, k), -1 - number, 0) for number, k in p.captured]

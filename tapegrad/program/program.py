@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 
 from tapegrad import _jit
+from tapegrad.engine import threads
 from tapegrad.engine.kernel_table import library
+from tapegrad.engine.layout import WORK_CALLS, WORK_TILES
 from tapegrad.engine.memory import address_of, aligned
 from tapegrad.ops.table import rows as table_rows
 from tapegrad.program import vm
@@ -274,6 +276,10 @@ class Program:
         self.kernels = library.kernels
         self.specs = spec_table.rows
         self.run_program, self.run_tiles = _entry()
+        if e.large:
+            threads.work(WORK_TILES)
+        if e.large_calls:
+            threads.work(WORK_CALLS)
         del self.emitter, self.schedule
 
     # --- running ----------------------------------------------------------------------------------
@@ -323,7 +329,10 @@ class Program:
         except IndexError:
             instance = self.instance()
         try:
-            return (instance.direct or instance.replay)(arguments)
+            values = (instance.direct or instance.replay)(arguments)
+            if values is None:
+                threads.raise_pending()
+            return values
         finally:
             pool.append(instance)
 
@@ -388,6 +397,8 @@ class _Instance:
         )
         f[vm.SPECS], f[vm.RUN_TILES] = address_of(p.specs), p.run_tiles
         f[vm.LEFT] = p.left if notice is not None else 0
+        f[vm.SHARED], f[vm.SCRATCH_BYTES] = threads.shared_at, self.scratch.nbytes
+        f[vm.BUFFER_BYTES] = p.buffer_bytes
         self.frame_at = address_of(f)
         self.inputs = [(k, self.view(at, spec)) for k, at, spec in p.near_inputs]
         self.captured = [(number, p.trace.captures[k][1]) for number, k in p.captured]
@@ -509,6 +520,7 @@ class _Instance:
         return out[k]
 
     def _failed(self, status: int) -> tuple[int, None]:
+        threads.raise_pending(status)
         if status < 0:
             raise ProgramError(int(self.frame[vm.FAILED_ROW]), int(status))
         p = self.program

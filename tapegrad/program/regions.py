@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tapegrad.engine import threads
+from tapegrad.engine.blocks import block_count
 from tapegrad.engine.kernel_table import library
 from tapegrad.engine.layout import ARITY, SIZE
 from tapegrad.engine.tiles import CACHE, N_DTYPES, TILE, WHICH
@@ -72,7 +74,10 @@ class Region:
         tile = self._tile()
         self.e.buffer_bytes = max(self.e.buffer_bytes, self.buffers * BUFFER_STEP + 64)
         words = [self.length, tile, len(self.registers), len(self.splats) + len(self.steps), len(self.splats)]
-        words += [self.sums, self.spec, 0]
+        tiles = -(-self.length // tile)
+        per_block = int(block_count(threads.shared_at, self.length, tiles, len(self.steps), 2 * self.sums))
+        self.e.large |= per_block > 0
+        words += [self.sums, self.spec, per_block]
         for where, step in self.registers:
             words += [where, step * tile]
         for step_words in (*self.splats, *self.steps):

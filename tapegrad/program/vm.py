@@ -12,12 +12,15 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad._jit import array, at, copy_bytes, fill_bytes, give_back, invoke, jit, take
-from tapegrad.engine.edges import add_to_total, fill_constant, load_broadcast, splat, sum_of
+from tapegrad.engine.blocks import block_sums, claim, complete, failure, run_blocks, settle, wait
+from tapegrad.engine.calls import call_split
+from tapegrad.engine.edges import add_to_total, fill_constant, load_broadcast, merge_total, splat, sum_of
+from tapegrad.engine.layout import B_COUNT, WORK_TILES
 
 __all__ = [
     "BATCH", "BATCH_BYTES", "CALL", "COPY", "END", "FRAME", "GUARD", "INLINE", "MASKED_DIVIDE",
-    "MASKED_MULTIPLY", "MOVE", "MULTIPLY_ADD", "MULTIPLY_SUBTRACT", "NATIVE", "REGION",
-    "STRUCTURED", "SUBTRACT_MULTIPLY", "TEST", "ZERO", "run_program", "run_tiles",
+    "MASKED_MULTIPLY", "MOVE", "MULTIPLY_ADD", "MULTIPLY_SUBTRACT", "NATIVE", "REGION", "SPLIT",
+    "STRUCTURED", "SUBTRACT_MULTIPLY", "TEST", "ZERO", "run_program", "run_tiles", "work_tiles",
 ]  # fmt: skip
 
 # --- opcodes --------------------------------------------------------------------------------------
@@ -45,6 +48,7 @@ ADD, SUBTRACT, MULTIPLY, DIVIDE, NEGATIVE, SQUARE, SQRT, RECIPROCAL, ABS = range
 MAXIMUM, MINIMUM, WHERE, LESS, LESS_EQUAL, GREATER, GREATER_EQUAL, EQUAL, NOT_EQUAL = range(21, 30)
 AND, OR, NOT = range(30, 33)
 UNLESS_ZERO = 34
+SPLIT = 38  # like STRUCTURED, then [split, bytes of an element of x, of out, dtype of out]
 INLINE = {
     "add": ADD, "subtract": SUBTRACT, "multiply": MULTIPLY, "divide": DIVIDE, "negative": NEGATIVE,
     "square": SQUARE, "sqrt": SQRT, "reciprocal": RECIPROCAL, "abs": ABS, "maximum": MAXIMUM,
@@ -59,14 +63,14 @@ BATCH_BYTES = 8 * 512  # of one operand of a batch
 
 (
     CODE, MEMORY, POINTERS, KERNELS, WORDS, REGIONS, PATCHES, N_PATCHES, EXTERNAL, SCRATCH, BUFFERS, SPECS,
-    RUN_TILES, FAILED_ROW, BUSY, ARGUMENTS, RESULTS, LEFT,
-) = range(18)  # fmt: skip
+    RUN_TILES, FAILED_ROW, BUSY, ARGUMENTS, RESULTS, LEFT, SHARED, SCRATCH_BYTES, BUFFER_BYTES,
+) = range(21)  # fmt: skip
 FRAME = 24
 HOT = 1 << 50  # what ``run_program`` returns after ``LEFT`` replays: success, and the program runs often
 
 # A region's record: these words, then registers (pointer entry or -1 - buffer offset; step in bytes), then
 # steps.
-R_LENGTH, R_TILE, R_REGISTERS, R_STEPS, R_SPLATS, R_SUMS, R_SPEC = range(7)
+R_LENGTH, R_TILE, R_REGISTERS, R_STEPS, R_SPLATS, R_SUMS, R_SPEC, R_PER_BLOCK = range(8)
 R_HEAD = 8
 S_FN, S_OUT, S_X, S_Y, S_Z, S_A, S_B = range(7)
 STEP = 8
@@ -75,32 +79,34 @@ SUM, LOAD, SPLAT = 0, 1, 2  # values of S_FN that are not kernels
 TRUTH, INTEGER, VALUE = range(3)  # kinds of guards, as in ``trace``
 
 
-def run_tiles(frame_at, index):
-    """Run region ``index`` tile by tile."""
-    frame = at(frame_at)
+@jit
+def _set_up(frame, index, base, buffers):
+    """Fill in the registers and the constants of region ``index``."""
     h = at(frame[REGIONS] + 8 * index)
-    pointers, specs = at(frame[POINTERS]), at(frame[SPECS])
-    base = at(frame[SCRATCH])
-    n_registers, n_steps = h[R_REGISTERS], h[R_STEPS]
+    pointers = at(frame[POINTERS])
     registers = at(frame[REGIONS] + 8 * (index + R_HEAD))
-    for r in range(n_registers):
+    for r in range(h[R_REGISTERS]):
         where = registers[2 * r]
-        base[r] = pointers[where] if where >= 0 else frame[BUFFERS] - 1 - where
-    first = frame[REGIONS] + 8 * (index + R_HEAD + 2 * n_registers)
-    steps = at(first)
-    sums = array(frame[SCRATCH] + 8 * n_registers, 0, np.float64)
-    for s in range(h[R_SUMS]):
-        sums[2 * s] = 0.0
-        sums[2 * s + 1] = 0.0
-    length, tile = h[R_LENGTH], h[R_TILE]
+        base[r] = pointers[where] if where >= 0 else buffers - 1 - where
+    steps = at(frame[REGIONS] + 8 * (index + R_HEAD + 2 * h[R_REGISTERS]))
     for s in range(h[R_SPLATS]):
         k = STEP * s
-        splat(base[steps[k + S_OUT]], pointers[steps[k + S_X]], min(tile, length), steps[k + S_A])
-    start = 0
-    t = 0
-    while start < length:
+        n = min(h[R_TILE], h[R_LENGTH])
+        splat(base[steps[k + S_OUT]], pointers[steps[k + S_X]], n, steps[k + S_A])
+
+
+@jit
+def _tiles(frame, index, base, sums, t, stop):
+    """Run tiles ``t`` to ``stop`` of region ``index``; returns a kernel's status."""
+    h = at(frame[REGIONS] + 8 * index)
+    pointers, specs = at(frame[POINTERS]), at(frame[SPECS])
+    registers = at(frame[REGIONS] + 8 * (index + R_HEAD))
+    steps = at(frame[REGIONS] + 8 * (index + R_HEAD + 2 * h[R_REGISTERS]))
+    length, tile = h[R_LENGTH], h[R_TILE]
+    while t < stop:
+        start = t * tile
         n = min(tile, length - start)
-        for s in range(h[R_SPLATS], n_steps):
+        for s in range(h[R_SPLATS], h[R_STEPS]):
             k = STEP * s
             fn = steps[k + S_FN]
             out = base[steps[k + S_OUT]] + t * registers[2 * steps[k + S_OUT] + 1]
@@ -119,14 +125,91 @@ def run_tiles(frame_at, index):
             else:
                 x = base[steps[k + S_X]] + t * registers[2 * steps[k + S_X] + 1]
                 add_to_total(sums, steps[k + S_Y], sum_of(x, n, steps[k + S_A]))
-        start += n
         t += 1
-    for s in range(h[R_SPLATS], n_steps):
+    return np.int64(0)
+
+
+@jit
+def _write_sums(frame, index, sums):
+    h = at(frame[REGIONS] + 8 * index)
+    pointers = at(frame[POINTERS])
+    steps = at(frame[REGIONS] + 8 * (index + R_HEAD + 2 * h[R_REGISTERS]))
+    for s in range(h[R_SPLATS], h[R_STEPS]):
         k = STEP * s
         if steps[k + S_FN] == SUM:
             q = 2 * steps[k + S_Y]
             fill_constant(pointers[steps[k + S_Z]], 1, steps[k + S_A], sums[q] + sums[q + 1])
-    return 0
+
+
+def run_tiles(frame_at, index):
+    """Run region ``index`` tile by tile."""
+    frame = at(frame_at)
+    h = at(frame[REGIONS] + 8 * index)
+    length, tile, sums = h[R_LENGTH], h[R_TILE], h[R_SUMS]
+    tiles = (length + tile - 1) // tile
+    if h[R_PER_BLOCK]:
+        blocks = (tiles + h[R_PER_BLOCK] - 1) // h[R_PER_BLOCK]
+        nbytes = frame[SCRATCH_BYTES] + frame[BUFFER_BYTES] + 128
+        status = run_blocks(frame[SHARED], np.int64(WORK_TILES), frame_at, index, blocks, 2 * sums, nbytes)
+        if status != -1:
+            return status
+    totals = frame[SCRATCH] + 8 * h[R_REGISTERS]
+    fill_bytes(totals, 0, 16 * sums)
+    _set_up(frame, index, at(frame[SCRATCH]), frame[BUFFERS])
+    status = _tiles(frame, index, at(frame[SCRATCH]), array(totals, 0, np.float64), 0, tiles)
+    if status == 0:
+        _write_sums(frame, index, array(totals, 0, np.float64))
+    return status
+
+
+@jit
+def _run_block(frame, index, control, base, b):
+    """Run block ``b`` of region ``index``; returns a kernel's status."""
+    h = at(frame[REGIONS] + 8 * index)
+    tiles = (h[R_LENGTH] + h[R_TILE] - 1) // h[R_TILE]
+    sums = block_sums(control) + 16 * b * h[R_SUMS]
+    fill_bytes(sums, 0, 16 * h[R_SUMS])
+    first, stop = b * h[R_PER_BLOCK], min((b + 1) * h[R_PER_BLOCK], tiles)
+    return _tiles(frame, index, at(base), array(sums, 0, np.float64), first, stop)
+
+
+@jit
+def _merge(frame, index, control):
+    """Add up what the blocks have summed, in their order."""
+    sums = at(frame[REGIONS] + 8 * index)[R_SUMS]
+    total = array(block_sums(control), 0, np.float64)
+    for b in range(1, at(control)[B_COUNT]):
+        for s in range(sums):
+            merge_total(total, s, total, b * sums + s)
+    _write_sums(frame, index, total)
+
+
+def work_tiles(frame_at, index, control, area, spins):
+    """Run blocks of region ``index`` until none is left (see ``blocks``).
+
+    ``area`` is memory for registers and buffers, 0 for those of the frame.
+    """
+    b = claim(control)
+    if b < 0:
+        return wait(control, spins)
+    frame = at(frame_at)
+    base, buffers = frame[SCRATCH], frame[BUFFERS]
+    if area:
+        base = (area + 63) & -64
+        buffers = base + ((frame[SCRATCH_BYTES] + 63) & -64)
+    _set_up(frame, index, at(base), buffers)
+    while b >= 0:
+        status = _run_block(frame, index, control, base, b)
+        if settle(control, b, status):
+            b = failure(control)
+            if b < 0:
+                _merge(frame, index, control)
+            else:
+                # once more, by itself: a user's kernel has noted which operands it failed on
+                _run_block(frame, index, control, base, b)
+            return complete(control)
+        b = claim(control)
+    return wait(control, spins)
 
 
 @jit
@@ -332,6 +415,23 @@ def run_program(frame_at):
                 frame[FAILED_ROW] = code[pc + 8]
                 return status if status < 0 else -status
             pc += 9
+        elif op == SPLIT:
+            out, x, y, z = (
+                pointers[code[pc + 2]], pointers[code[pc + 3]], pointers[code[pc + 4]], pointers[code[pc + 5]]
+            )  # fmt: skip
+            kernel, p, q = kernels[code[pc + 1]], pointers[code[pc + 6]], words[code[pc + 7]]
+            status = call_split(
+                frame[SHARED], np.int64(code[pc + 9]), kernel, out, x, y, z, p, q, np.int64(code[pc + 10]),
+                np.int64(code[pc + 11]), np.int64(code[pc + 12]),
+            )  # fmt: skip
+            if status == -1:
+                status = invoke(kernel, (out, x, y, z, p, q))
+            if status != 0:
+                if failed < 1 << 40:
+                    return failed + 1
+                frame[FAILED_ROW] = code[pc + 8]
+                return status if status < 0 else -status
+            pc += 13
         elif op == TEST:
             if truth[8 * code[pc + 1]] != code[pc + 2]:
                 failed = min(failed, np.int64(code[pc + 3]))
