@@ -32,7 +32,7 @@ from numba.extending import overload
 from numba.np.arrayobj import populate_array
 from numba.np.numpy_support import from_dtype
 
-from tapegrad import _intrinsics, _jit
+from tapegrad import _intrinsics, _jit, _lowering
 from tapegrad._machine import ALIASES, W_ARRAY, W_DTYPES, W_RESOLVE, Layout
 from tapegrad.kernels import memory, scalar
 
@@ -92,6 +92,9 @@ class _Pipeline(compiler.Compiler):
     def __init__(self, typingctx, targetctx, library, *rest):  # type: ignore[no-untyped-def]
         parts = _Parts(targetctx.codegen(), "tapegrad")
         super().__init__(typingctx, targetctx, parts, *rest)
+
+    def _compile_core(self):  # type: ignore[no-untyped-def]
+        return _lowering.short(self.state) or super()._compile_core()
 
 
 class _Compiler(_FunctionCompiler):

@@ -1,0 +1,540 @@
+"""A short way through Numba for functions of numbers, bare pointers and arrays.
+
+Engine functions and kernels are written in a small part of what Numba compiles: numbers, ``a[i]``, loops over
+``range``, calls of one another and of intrinsics.  Numba's general pipeline spends most of a cold start on
+what they do not need: some thirty passes over each function, static single assignment, type inference by
+constraints, overload resolution for every ``+``, reference counts.
+
+Here Numba reads the bytecode; types are found in a few sweeps, because no variable has more than one; and
+every operation is resolved and lowered by Numba's own implementation of it, looked up once per process and
+signature.  So both ways mean the same.  A function that needs more raises ``UnsupportedError``, and
+Numba's own pipeline takes over (``refused`` notes which and why).
+"""
+
+from __future__ import annotations
+
+import operator
+import types as pytypes
+from typing import Any
+
+from llvmlite import ir as llvmir
+from numba.core import cgutils, errors, fastmathpass, funcdesc, interpreter, ir, targetconfig, types, typing
+from numba.core.compiler import compile_result
+from numba.core.environment import Environment
+
+__all__ = ["refused", "short"]
+
+refused: dict[str, str] = {}  # functions that took the long way, and why
+
+_WORD = llvmir.IntType(64)
+_INT, _BOOL = types.int64, types.boolean
+
+
+class _Unsupported(errors.UnsupportedError):
+    pass
+
+
+class _Range(types.Type):
+    """A ``range`` and its iterator; ``step`` is known."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        super().__init__(f"tapegrad_range({step})")
+
+
+class _Pair(types.Type):
+    """What ``iternext`` gives for a range: a number, and whether there was one."""
+
+
+_PAIR = _Pair("tapegrad_pair")
+
+# Numba's answers: they depend on types alone.
+_signatures: dict[Any, Any] = {}
+_implementations: dict[Any, Any] = {}
+_function_types: dict[Any, Any] = {}
+
+
+def _function_type(typing_context: Any, function: Any) -> Any:
+    found = _function_types.get(function)
+    if found is None:
+        found = _function_types[function] = typing_context.resolve_value_type(function)
+    return found
+
+
+def _resolve(typing_context: Any, function: Any, arguments: tuple) -> Any:
+    """The signature with which ``function``, a Numba type, takes these arguments."""
+    if isinstance(function, types.Dispatcher):
+        return function.get_call_type(typing_context, arguments, {})
+    key = function, arguments
+    found = _signatures.get(key)
+    if found is None:
+        found = typing_context.resolve_function_type(function, arguments, {})
+        if found is None:
+            raise _Unsupported(f"{function} of {arguments}")
+        _signatures[key] = found
+    return found
+
+
+class _Function:
+    """One function on its way from Numba's IR to LLVM's."""
+
+    def __init__(self, state: Any, func_ir: Any) -> None:
+        self.state, self.func_ir = state, func_ir
+        self.typing, self.context = state.typingctx, state.targetctx
+        self.blocks = sorted(func_ir.blocks.items())
+        self.types: dict[str, Any] = {}
+        self.calls: dict[int, Any] = {}  # id of an expression or statement -> signature
+        self.constants: dict[str, Any] = {}  # temporaries that stand for a Python value
+        self.home: dict[str, int] = {}  # variable -> the block in which all of it happens, or -1
+        self.assigned: dict[str, int] = {}  # how often
+        for _, block in self.blocks:
+            for s in block.body:
+                if isinstance(s, ir.Assign):
+                    self.assigned[s.target.name] = self.assigned.get(s.target.name, 0) + 1
+        self.result: Any = None
+
+    # --- types ------------------------------------------------------------------------------------
+
+    def infer(self) -> Any:
+        """Find the type of every variable; returns the type of the result."""
+        for name, kind in zip(self.func_ir.arg_names, self.state.args):
+            self.types["arg." + name] = kind
+        for _ in range(8):
+            before = dict(self.types), self.result
+            self.unknown = 0
+            for offset, block in self.blocks:
+                self.block = offset
+                for statement in block.body:
+                    self.visit(statement)
+            if (self.types, self.result) == before and not self.unknown:
+                break
+        else:
+            raise _Unsupported("types that take more than a few sweeps, or depend on themselves")
+        wanted = self.state.return_type
+        return self.result if wanted is None else wanted
+
+    def use(self, variable: Any) -> Any:
+        """The type of a variable that the current block reads."""
+        name = variable.name
+        if self.home.setdefault(name, self.block) != self.block:
+            self.home[name] = -1
+        found = self.types.get(name)
+        if found is None:
+            self.unknown += 1
+        return found
+
+    def define(self, name: str, kind: Any) -> None:
+        old = self.types.get(name)
+        if old is None or old == kind:
+            self.types[name] = kind
+        elif {old, kind} == {_INT, _BOOL}:
+            self.types[name] = _INT
+        else:
+            raise _Unsupported(f"{name} is {old} and {kind}")
+
+    def visit(self, s: Any) -> None:
+        if isinstance(s, ir.Assign):
+            name = s.target.name
+            if self.home.setdefault(name, self.block) != self.block:
+                self.home[name] = -1
+            kind = self.type_of(s)
+            if kind is not None:
+                self.define(name, kind)
+        elif isinstance(s, (ir.SetItem, ir.StaticSetItem)):
+            index = s.index if isinstance(s, ir.SetItem) else s.index_var
+            kinds = self.use(s.target), self.use(index), self.use(s.value)
+            if None not in kinds:
+                found = _resolve(self.typing, _function_type(self.typing, operator.setitem), kinds)
+                self.calls[id(s)] = found
+        elif isinstance(s, ir.Return):
+            kind = self.use(s.value)
+            if kind is None or kind == self.result:
+                return
+            if self.result is not None and {kind, self.result} != {_INT, _BOOL}:
+                raise _Unsupported(f"returns {self.result} and {kind}")
+            self.result = kind if self.result is None else _INT
+        elif isinstance(s, ir.Branch):
+            self.use(s.cond)
+        elif not isinstance(s, (ir.Jump, ir.PopBlock)):
+            raise _Unsupported(type(s).__name__)
+
+    def type_of(self, s: Any) -> Any:
+        value = s.value
+        if isinstance(value, (ir.Const, ir.Global, ir.FreeVar)):
+            return self.type_of_constant(s.target.name, value.value)
+        if isinstance(value, ir.Var):
+            return self.use(value)
+        if isinstance(value, ir.Arg):
+            return types.unliteral(self.types["arg." + value.name])
+        if not isinstance(value, ir.Expr):
+            raise _Unsupported(type(value).__name__)
+        method = getattr(self, "type_" + value.op, None)
+        if method is None:
+            raise _Unsupported(value.op)
+        return method(s, value)
+
+    def type_of_constant(self, name: str, value: Any) -> Any:
+        if self.assigned[name] == 1:
+            self.constants[name] = value
+        if isinstance(value, bool):
+            return _BOOL
+        if isinstance(value, int):
+            if not -(2**63) <= value < 2**63:
+                raise _Unsupported("a number beyond int64")
+            return _INT
+        if isinstance(value, float):
+            return types.float64
+        if value is None:
+            return types.none
+        if isinstance(value, pytypes.ModuleType):
+            return types.Module(value)
+        try:
+            return _function_type(self.typing, value)
+        except TypeError:  # cannot be hashed: an array
+            return self.typing.resolve_value_type(value)
+
+    def type_cast(self, s: Any, e: Any) -> Any:
+        return self.use(e.value)
+
+    def type_getattr(self, s: Any, e: Any) -> Any:
+        kind = self.use(e.value)
+        if not isinstance(kind, types.Module):
+            raise _Unsupported(f"attribute {e.attr}")
+        return self.type_of_constant(s.target.name, getattr(kind.pymod, e.attr))
+
+    def type_binop(self, s: Any, e: Any) -> Any:
+        kinds = self.use(e.lhs), self.use(e.rhs)
+        function = e.immutable_fn if e.op == "inplace_binop" else e.fn
+        if None in kinds:
+            return None
+        if function in (operator.pow, operator.contains):
+            raise _Unsupported(function.__name__)
+        found = self.calls[id(e)] = _resolve(self.typing, _function_type(self.typing, function), kinds)
+        return found.return_type
+
+    type_inplace_binop = type_binop
+
+    def type_unary(self, s: Any, e: Any) -> Any:
+        kind = self.use(e.value)
+        if kind is None:
+            return None
+        found = self.calls[id(e)] = _resolve(self.typing, _function_type(self.typing, e.fn), (kind,))
+        return found.return_type
+
+    def type_getitem(self, s: Any, e: Any) -> Any:
+        kinds = self.use(e.value), self.use(e.index)
+        if None in kinds:
+            return None
+        found = self.calls[id(e)] = _resolve(self.typing, _function_type(self.typing, operator.getitem), kinds)
+        if isinstance(found.return_type, types.Array):
+            raise _Unsupported("a view")
+        return found.return_type
+
+    def type_static_getitem(self, s: Any, e: Any) -> Any:
+        kind = self.use(e.value)
+        if e.index_var is not None:
+            self.use(e.index_var)
+        if kind is None:
+            return None
+        if isinstance(kind, types.BaseTuple):
+            if not isinstance(e.index, int):
+                raise _Unsupported("a part of a tuple")
+            return kind.types[e.index]
+        index = _INT if isinstance(e.index, int) else self.use(e.index_var)
+        if e.index_var is None or index is None:
+            raise _Unsupported("static index")
+        found = _resolve(self.typing, _function_type(self.typing, operator.getitem), (kind, index))
+        if isinstance(found.return_type, types.Array):
+            raise _Unsupported("a view")
+        self.calls[id(e)] = found
+        return found.return_type
+
+    def type_build_tuple(self, s: Any, e: Any) -> Any:
+        kinds = [self.use(item) for item in e.items]
+        return None if None in kinds else types.Tuple.from_types(kinds)
+
+    def type_exhaust_iter(self, s: Any, e: Any) -> Any:
+        kind = self.use(e.value)
+        if kind is not None and not (isinstance(kind, types.BaseTuple) and kind.count == e.count):
+            raise _Unsupported("unpacking")
+        return kind
+
+    def type_getiter(self, s: Any, e: Any) -> Any:
+        kind = self.use(e.value)
+        if kind is not None and not isinstance(kind, _Range):
+            raise _Unsupported(f"a loop over {kind}")
+        return kind
+
+    def type_iternext(self, s: Any, e: Any) -> Any:
+        return self.use(e.value) and _PAIR
+
+    def type_pair_first(self, s: Any, e: Any) -> Any:
+        return self.use(e.value) and _INT
+
+    def type_pair_second(self, s: Any, e: Any) -> Any:
+        return self.use(e.value) and _BOOL
+
+    def type_call(self, s: Any, e: Any) -> Any:
+        function = self.use(e.func)
+        kinds = [self.use(a) for a in e.args]
+        if e.kws or e.vararg:
+            raise _Unsupported("keywords")
+        if function is None or None in kinds:
+            return None
+        python = self.constants.get(e.func.name)
+        if python is range:
+            step = self.constants.get(e.args[2].name) if len(kinds) == 3 else 1
+            if not isinstance(step, int) or not step or any(k != _INT for k in kinds):
+                raise _Unsupported("range")
+            return _Range(step)
+        if python is bool and kinds[0] in (_INT, _BOOL):
+            return _BOOL
+        if python in (min, max) and kinds == [_INT, _INT]:
+            return _INT
+        if not isinstance(function, (types.Callable, types.NumberClass)):
+            raise _Unsupported(f"a call of {function}")
+        if getattr(python, "_prefer_literal", False):
+            kinds = [
+                types.literal(self.constants[a.name]) if isinstance(self.constants.get(a.name), int) else k
+                for k, a in zip(kinds, e.args)
+            ]
+        found = self.calls[id(e)] = _resolve(self.typing, function, tuple(kinds))
+        return found.return_type
+
+    # --- code -------------------------------------------------------------------------------------
+
+    def lower(self, descriptor: Any) -> None:
+        """Write the function into a module of the library."""
+        library = self.state.library
+        self.module = library.create_ir_module(descriptor.unique_name)
+        self.context = self.context.subtarget(fndesc=descriptor)
+        self.descriptor = descriptor
+        function = self.context.declare_function(self.module, descriptor)
+        entry = function.append_basic_block("entry")
+        b = self.builder = llvmir.IRBuilder(entry)
+        self.context.call_conv.init_call_helper(b)
+        self.arguments = self.context.call_conv.decode_arguments(b, descriptor.argtypes, function)
+        self.at = {offset: function.append_basic_block(f"B{offset}") for offset, _ in self.blocks}
+        self.slots: dict[str, Any] = {}
+        for offset, block in self.blocks:
+            b.position_at_end(self.at[offset])
+            self.values: dict[str, Any] = {}
+            for statement in block.body:
+                self.write(statement)
+        b.position_at_end(entry)
+        b.branch(self.at[self.blocks[0][0]])
+        if self.context.fastmath:
+            fastmathpass.rewrite_module(self.module, self.context.fastmath)
+        library.add_ir_module(self.module)
+
+    def slot(self, name: str) -> Any:
+        found = self.slots.get(name)
+        if found is None:
+            kind = self.context.get_value_type(self.types[name])
+            found = self.slots[name] = cgutils.alloca_once(self.builder, kind, name=name)
+        return found
+
+    def load(self, variable: Any, kind: Any = None) -> Any:
+        """The value of a variable, as ``kind`` if given."""
+        name = variable.name
+        own = self.types[name]
+        if name in self.constants:
+            value = self.constant(own, self.constants[name])
+        else:
+            value = self.values.get(name)
+            if value is None:
+                value = self.builder.load(self.slot(name))
+        if kind is None or kind == own:
+            return value
+        return self.context.cast(self.builder, value, own, kind)
+
+    def constant(self, kind: Any, value: Any) -> Any:
+        if kind == _INT:
+            return llvmir.Constant(_WORD, value)
+        return self.context.get_constant_generic(self.builder, kind, value)
+
+    def store(self, name: str, value: Any) -> None:
+        if self.home[name] >= 0:
+            self.values[name] = value
+        else:
+            self.builder.store(value, self.slot(name))
+
+    def call(self, function: Any, signature: Any, arguments: list) -> Any:
+        """Call a function that Numba knows, the way Numba calls it."""
+        b = self.builder
+        if isinstance(function, types.Dispatcher):
+            made = function.dispatcher.overloads[signature.args]
+            self.context.add_linking_libs([made.library])
+            callee = self.context.declare_function(self.module, made.fndesc)
+            # nothing here raises: the status is not looked at
+            _, out = self.context.call_conv.call_function(
+                b, callee, signature.return_type, signature.args, arguments
+            )
+            return out
+        key = function, signature
+        found = _implementations.get(key)
+        if found is None:
+            found = _implementations[key] = self.context.get_function(function, signature)._imp
+        out = found(self.context, b, signature, arguments, loc=None)
+        self.context.add_linking_libs(getattr(found, "libs", ()))
+        return out
+
+    def write(self, s: Any) -> None:
+        b = self.builder
+        if isinstance(s, ir.Assign):
+            name = s.target.name
+            if name not in self.constants:
+                value = self.value_of(s)
+                if value is not None:
+                    self.store(name, value)
+        elif isinstance(s, (ir.SetItem, ir.StaticSetItem)):
+            index = s.index if isinstance(s, ir.SetItem) else s.index_var
+            signature = self.calls[id(s)]
+            items = (s.target, index, s.value)
+            arguments = [self.load(v, k) for v, k in zip(items, signature.args)]
+            self.call(_function_type(self.typing, operator.setitem), signature, arguments)
+        elif isinstance(s, ir.Return):
+            kind = self.descriptor.restype
+            value = self.context.get_return_value(b, kind, self.load(s.value, kind))
+            self.context.call_conv.return_value(b, value)
+        elif isinstance(s, ir.Branch):
+            b.cbranch(self.load(s.cond, _BOOL), self.at[s.truebr], self.at[s.falsebr])
+        elif isinstance(s, ir.Jump):
+            b.branch(self.at[s.target])
+
+    def value_of(self, s: Any) -> Any:
+        value, name = s.value, s.target.name
+        kind = self.types[name]
+        if isinstance(value, (ir.Const, ir.Global, ir.FreeVar)):
+            own = self.type_of_constant(name, value.value)
+            return self.context.cast(self.builder, self.constant(own, value.value), own, kind)
+        if isinstance(value, ir.Var):
+            if isinstance(kind, _Range):  # the iterator, under the name it has in the loop
+                self.slots[name] = self.slots[value.name]
+                return None
+            return self.load(value, kind)
+        if isinstance(value, ir.Arg):
+            own = self.types["arg." + value.name]
+            return self.context.cast(self.builder, self.arguments[value.index], own, kind)
+        made = getattr(self, "write_" + value.op)(name, value)
+        signature = self.calls.get(id(value))
+        if signature is not None and signature.return_type != kind:
+            made = self.context.cast(self.builder, made, signature.return_type, kind)
+        return made
+
+    def write_cast(self, name: str, e: Any) -> Any:
+        return self.load(e.value, self.types[name])
+
+    def write_binop(self, name: str, e: Any) -> Any:
+        signature = self.calls[id(e)]
+        arguments = [self.load(v, k) for v, k in zip((e.lhs, e.rhs), signature.args)]
+        function = e.immutable_fn if e.op == "inplace_binop" else e.fn
+        return self.call(_function_type(self.typing, function), signature, arguments)
+
+    write_inplace_binop = write_binop
+
+    def write_unary(self, name: str, e: Any) -> Any:
+        signature = self.calls[id(e)]
+        return self.call(
+            _function_type(self.typing, e.fn), signature, [self.load(e.value, signature.args[0])]
+        )
+
+    def write_getitem(self, name: str, e: Any) -> Any:
+        signature = self.calls[id(e)]
+        index = e.index if e.op == "getitem" else e.index_var
+        arguments = [self.load(v, k) for v, k in zip((e.value, index), signature.args)]
+        return self.call(_function_type(self.typing, operator.getitem), signature, arguments)
+
+    def write_static_getitem(self, name: str, e: Any) -> Any:
+        kind = self.types[e.value.name]
+        if not isinstance(kind, types.BaseTuple):
+            return self.write_getitem(name, e)
+        item = self.builder.extract_value(self.load(e.value), e.index % kind.count)
+        return self.context.cast(self.builder, item, kind.types[e.index], self.types[name])
+
+    def write_build_tuple(self, name: str, e: Any) -> Any:
+        kind = self.types[name]
+        items = [self.load(v, k) for v, k in zip(e.items, kind.types)]
+        return self.context.make_tuple(self.builder, kind, items)
+
+    def write_exhaust_iter(self, name: str, e: Any) -> Any:
+        return self.load(e.value, self.types[name])
+
+    # A range is two words on the stack: the next number, and where to stop.
+    def write_getiter(self, name: str, e: Any) -> Any:
+        self.slots[name] = self.slots[e.value.name]
+
+    def write_iternext(self, name: str, e: Any) -> Any:
+        b = self.builder
+        at, stop = self.slots[e.value.name]
+        step = self.types[e.value.name].step
+        number = b.load(at)
+        there = b.icmp_signed("<" if step > 0 else ">", number, b.load(stop))
+        b.store(b.add(number, llvmir.Constant(_WORD, step)), at)
+        self.values[name] = number, there
+
+    def write_pair_first(self, name: str, e: Any) -> Any:
+        return self.values[e.value.name][0]
+
+    def write_pair_second(self, name: str, e: Any) -> Any:
+        return self.values[e.value.name][1]
+
+    def write_call(self, name: str, e: Any) -> Any:
+        b = self.builder
+        kind = self.types[name]
+        if isinstance(kind, _Range):
+            place = [cgutils.alloca_once(b, _WORD, name=name) for _ in range(2)]
+            values = [self.load(a, _INT) for a in e.args[:2]]
+            b.store(values[0] if len(values) > 1 else llvmir.Constant(_WORD, 0), place[0])
+            b.store(values[-1], place[1])
+            self.slots[name] = place
+            return None
+        signature = self.calls.get(id(e))
+        python = self.constants.get(e.func.name)
+        if signature is None and python is bool:
+            return self.context.cast(b, self.load(e.args[0], _BOOL), _BOOL, kind)
+        if signature is None:
+            x, y = self.load(e.args[0]), self.load(e.args[1])
+            return b.select(b.icmp_signed("<" if python is min else ">", x, y), x, y)
+        kinds = signature.args
+        star = isinstance(kinds[-1], (types.StarArgTuple, types.StarArgUniTuple)) if kinds else False
+        arguments = [self.load(a, k) for a, k in zip(e.args, kinds[:-1] if star else kinds)]
+        if star:
+            rest = [self.load(a, k) for a, k in zip(e.args[len(kinds) - 1 :], kinds[-1])]
+            arguments.append(cgutils.make_anonymous_struct(b, rest))
+        return self.call(self.types[e.func.name], signature, arguments)
+
+
+def short(state: Any) -> Any:
+    """Compile what a Numba pipeline is about to compile; returns its result, or ``None`` if it must do that."""
+    try:
+        with targetconfig.ConfigStack().enter(state.flags.copy()):
+            return _compile(state)
+    except Exception as error:  # also one of Numba's, or a form of its IR that is not known here
+        refused[state.func_id.func_qualname] = f"{type(error).__name__}: {error}"
+        state.func_ir = None
+        return None
+
+
+def _compile(state: Any) -> Any:
+    func_ir = state.func_ir = interpreter.Interpreter(state.func_id).interpret(state.bc)
+    function = _Function(state, func_ir)
+    result = function.infer()
+    descriptor = funcdesc.PythonFunctionDescriptor.from_specialized_function(
+        func_ir, function.types, result, {}, mangler=state.targetctx.mangler, inline=state.flags.forceinline,
+        noalias=False, abi_tags=[state.flags.get_mangle_string()],
+    )  # fmt: skip
+    with state.targetctx.push_code_library(state.library):
+        function.lower(descriptor)
+    entry = environment = None
+    if not state.flags.no_compile:
+        # A helper: Numba knows it by an object that could be called, but never is.
+        environment = Environment.from_fndesc(descriptor)
+        entry = state.targetctx.get_executable(state.library, descriptor, environment)
+        state.targetctx.insert_user_function(entry, descriptor, [state.library])
+    return compile_result(
+        typing_context=state.typingctx, target_context=state.targetctx, library=state.library,
+        entry_point=entry, environment=environment,
+        signature=typing.signature(result, *state.args), objectmode=False, lifted=(), fndesc=descriptor,
+        metadata=state.metadata, reload_init=[],
+    )  # fmt: skip
