@@ -37,16 +37,27 @@ class _Unsupported(errors.UnsupportedError):
 class _Range(types.Type):
     """A ``range`` and its iterator; ``step`` is known."""
 
+    kind = _INT
+
     def __init__(self, step: int) -> None:
         self.step = step
         super().__init__(f"tapegrad_range({step})")
 
 
+class _Items(types.Type):
+    """A tuple that a loop goes through."""
+
+    def __init__(self, kind: Any) -> None:
+        self.kind, self.count = kind.dtype, kind.count
+        super().__init__(f"tapegrad_items({kind})")
+
+
 class _Pair(types.Type):
-    """What ``iternext`` gives for a range: a number, and whether there was one."""
+    """What ``iternext`` gives: an item, and whether there was one."""
 
-
-_PAIR = _Pair("tapegrad_pair")
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+        super().__init__(f"tapegrad_pair({kind})")
 
 # Numba's answers: they depend on types alone.
 _signatures: dict[Any, Any] = {}
@@ -129,8 +140,16 @@ class _Function:
             self.types[name] = kind
         elif {old, kind} == {_INT, _BOOL}:
             self.types[name] = _INT
+        elif name.startswith("$phi"):  # what a conditional expression leaves: here Numba unifies, too
+            self.types[name] = self.unify(old, kind)
         else:
             raise _Unsupported(f"{name} is {old} and {kind}")
+
+    def unify(self, x: Any, y: Any) -> Any:
+        found = self.typing.unify_pairs(x, y)
+        if not isinstance(found, (types.Number, types.Boolean)):
+            raise _Unsupported(f"{x} or {y}")
+        return found
 
     def visit(self, s: Any) -> None:
         if isinstance(s, ir.Assign):
@@ -150,9 +169,7 @@ class _Function:
             kind = self.use(s.value)
             if kind is None or kind == self.result:
                 return
-            if self.result is not None and {kind, self.result} != {_INT, _BOOL}:
-                raise _Unsupported(f"returns {self.result} and {kind}")
-            self.result = kind if self.result is None else _INT
+            self.result = kind if self.result is None else self.unify(self.result, kind)
         elif isinstance(s, ir.Branch):
             self.use(s.cond)
         elif not isinstance(s, (ir.Jump, ir.PopBlock)):
@@ -179,9 +196,9 @@ class _Function:
         if isinstance(value, bool):
             return _BOOL
         if isinstance(value, int):
-            if not -(2**63) <= value < 2**63:
-                raise _Unsupported("a number beyond int64")
-            return _INT
+            if not -(2**63) <= value < 2**64:
+                raise _Unsupported("a number beyond 64 bits")
+            return _INT if value < 2**63 else types.uint64
         if isinstance(value, float):
             return types.float64
         if value is None:
@@ -207,8 +224,12 @@ class _Function:
         function = e.immutable_fn if e.op == "inplace_binop" else e.fn
         if None in kinds:
             return None
-        if function in (operator.pow, operator.contains):
-            raise _Unsupported(function.__name__)
+        if function is operator.pow:
+            raise _Unsupported("powers")
+        if function is operator.contains:
+            if not isinstance(kinds[0], types.BaseTuple) or {*kinds[0].types, kinds[1]} != {_INT}:
+                raise _Unsupported(f"{kinds[1]} in {kinds[0]}")
+            return _BOOL
         found = self.calls[id(e)] = _resolve(self.typing, _function_type(self.typing, function), kinds)
         return found.return_type
 
@@ -261,15 +282,19 @@ class _Function:
 
     def type_getiter(self, s: Any, e: Any) -> Any:
         kind = self.use(e.value)
+        if isinstance(kind, types.UniTuple):
+            return _Items(kind)
         if kind is not None and not isinstance(kind, _Range):
             raise _Unsupported(f"a loop over {kind}")
         return kind
 
     def type_iternext(self, s: Any, e: Any) -> Any:
-        return self.use(e.value) and _PAIR
+        kind = self.use(e.value)
+        return kind and _Pair(kind.kind)
 
     def type_pair_first(self, s: Any, e: Any) -> Any:
-        return self.use(e.value) and _INT
+        kind = self.use(e.value)
+        return kind and kind.kind
 
     def type_pair_second(self, s: Any, e: Any) -> Any:
         return self.use(e.value) and _BOOL
@@ -314,14 +339,16 @@ class _Function:
         b = self.builder = llvmir.IRBuilder(entry)
         self.context.call_conv.init_call_helper(b)
         self.arguments = self.context.call_conv.decode_arguments(b, descriptor.argtypes, function)
+        entered = b.block
         self.at = {offset: function.append_basic_block(f"B{offset}") for offset, _ in self.blocks}
         self.slots: dict[str, Any] = {}
+        self.copies: dict[str, Any] = {}
         for offset, block in self.blocks:
             b.position_at_end(self.at[offset])
             self.values: dict[str, Any] = {}
             for statement in block.body:
                 self.write(statement)
-        b.position_at_end(entry)
+        b.position_at_end(entered)
         b.branch(self.at[self.blocks[0][0]])
         if self.context.fastmath:
             fastmathpass.rewrite_module(self.module, self.context.fastmath)
@@ -409,8 +436,10 @@ class _Function:
             own = self.type_of_constant(name, value.value)
             return self.context.cast(self.builder, self.constant(own, value.value), own, kind)
         if isinstance(value, ir.Var):
-            if isinstance(kind, _Range):  # the iterator, under the name it has in the loop
+            if isinstance(kind, (_Range, _Items)):  # the iterator, under the name it has in the loop
                 self.slots[name] = self.slots[value.name]
+                if isinstance(kind, _Items):
+                    self.copies[name] = self.copies[value.name]
                 return None
             return self.load(value, kind)
         if isinstance(value, ir.Arg):
@@ -426,6 +455,14 @@ class _Function:
         return self.load(e.value, self.types[name])
 
     def write_binop(self, name: str, e: Any) -> Any:
+        if e.fn is operator.contains:
+            items, item = self.load(e.lhs), self.load(e.rhs)
+            found = llvmir.Constant(llvmir.IntType(1), 0)
+            for k in range(self.types[e.lhs.name].count):
+                found = self.builder.or_(
+                    found, self.builder.icmp_signed("==", self.builder.extract_value(items, k), item)
+                )
+            return self.context.cast(self.builder, found, _BOOL, self.types[name])
         signature = self.calls[id(e)]
         arguments = [self.load(v, k) for v, k in zip((e.lhs, e.rhs), signature.args)]
         function = e.immutable_fn if e.op == "inplace_binop" else e.fn
@@ -460,18 +497,37 @@ class _Function:
     def write_exhaust_iter(self, name: str, e: Any) -> Any:
         return self.load(e.value, self.types[name])
 
-    # A range is two words on the stack: the next number, and where to stop.
+    # An iterator is two words on the stack, the next number and where to stop; for a tuple, then a copy of it.
     def write_getiter(self, name: str, e: Any) -> Any:
-        self.slots[name] = self.slots[e.value.name]
+        kind = self.types[name]
+        if isinstance(kind, _Range):
+            self.slots[name] = self.slots[e.value.name]
+            return
+        b = self.builder
+        items = self.load(e.value)
+        copy = cgutils.alloca_once(b, self.context.get_value_type(kind.kind), size=kind.count)
+        for k in range(kind.count):
+            b.store(b.extract_value(items, k), b.gep(copy, [llvmir.Constant(_WORD, k)]))
+        self.start(name, llvmir.Constant(_WORD, 0), llvmir.Constant(_WORD, kind.count))
+        self.copies[name] = copy
+
+    def start(self, name: str, first: Any, stop: Any) -> None:
+        place = self.slots[name] = [cgutils.alloca_once(self.builder, _WORD, name=name) for _ in range(2)]
+        self.builder.store(first, place[0])
+        self.builder.store(stop, place[1])
 
     def write_iternext(self, name: str, e: Any) -> Any:
         b = self.builder
+        kind = self.types[e.value.name]
         at, stop = self.slots[e.value.name]
-        step = self.types[e.value.name].step
-        number = b.load(at)
+        step = kind.step if isinstance(kind, _Range) else 1
+        item = number = b.load(at)
         there = b.icmp_signed("<" if step > 0 else ">", number, b.load(stop))
         b.store(b.add(number, llvmir.Constant(_WORD, step)), at)
-        self.values[name] = number, there
+        if isinstance(kind, _Items):  # after the last, the first again: within the copy, and not used
+            place = b.select(there, number, llvmir.Constant(_WORD, 0))
+            item = b.load(b.gep(self.copies[e.value.name], [place]))
+        self.values[name] = item, there
 
     def write_pair_first(self, name: str, e: Any) -> Any:
         return self.values[e.value.name][0]
@@ -483,11 +539,8 @@ class _Function:
         b = self.builder
         kind = self.types[name]
         if isinstance(kind, _Range):
-            place = [cgutils.alloca_once(b, _WORD, name=name) for _ in range(2)]
             values = [self.load(a, _INT) for a in e.args[:2]]
-            b.store(values[0] if len(values) > 1 else llvmir.Constant(_WORD, 0), place[0])
-            b.store(values[-1], place[1])
-            self.slots[name] = place
+            self.start(name, values[0] if len(values) > 1 else llvmir.Constant(_WORD, 0), values[-1])
             return None
         signature = self.calls.get(id(e))
         python = self.constants.get(e.func.name)
