@@ -94,7 +94,8 @@ def compiled(name: str, f: Callable[..., Any], x: Any) -> Callable[[], tuple[Any
     ----------
     name : str
         ``"tapegrad"``: `tapegrad.compile`, NumPy in and NumPy out.  ``"tapegrad, bound"``: its ``bind`` on
-        arrays prepared once.  ``"jax"``: ``jax.jit``, device arrays in, waited for, left on the device.
+        arrays prepared once; with ``", interpreted"`` or ``", native"`` in that tier from the beginning.
+        ``"jax"``: ``jax.jit``, device arrays in, waited for, left on the device.
         ``"jax, NumPy in and out"``: the same with conversions.  ``"casadi"``: an SX ``Function``, NumPy in
         and out.  ``"casadi, buffer"``: through ``Function.buffer()`` on memory prepared once, the fastest
         call that its documentation shows.  ``"torch"``: define-by-run, there being nothing compiled that
@@ -200,9 +201,9 @@ def _mygrad(f, arrays, fixed):
 _PREPARE = {"tapegrad": _tapegrad, "torch": _torch, "jax": _jax, "autograd": _autograd, "mygrad": _mygrad}
 
 
-def _compiled_tapegrad(f, x):
+def _compiled_tapegrad(f, x, tier="auto"):
     tg, xp = module("tapegrad"), namespace("tapegrad")
-    both = tg.compile(tg.value_and_grad(lambda x: f(xp, x)))
+    both = tg.compile(tg.value_and_grad(lambda x: f(xp, x)), tier=tier)
     x = x.copy()
     return lambda: both(x)
 
@@ -228,11 +229,11 @@ def _compiled_jax_numpy(f, x):
     return run
 
 
-def _bound_tapegrad(f, x):
+def _bound_tapegrad(f, x, tier="auto"):
     import numpy as np
 
     tg, xp = module("tapegrad"), namespace("tapegrad")
-    both = tg.compile(tg.value_and_grad(lambda x: f(xp, x)))
+    both = tg.compile(tg.value_and_grad(lambda x: f(xp, x)), tier=tier)
     return both.bind(x.copy(), out=(np.empty(()), np.empty_like(x)))
 
 
@@ -288,10 +289,14 @@ def _compiled_torch(f, x):
 
 _COMPILE = {
     "tapegrad": _compiled_tapegrad,
+    "tapegrad, interpreted": functools.partial(_compiled_tapegrad, tier="interpret"),
+    "tapegrad, native": functools.partial(_compiled_tapegrad, tier="native"),
     "jax": _compiled_jax,
     "jax, NumPy in and out": _compiled_jax_numpy,
     "casadi": _compiled_casadi,
     "torch": _compiled_torch,
     "tapegrad, bound": _bound_tapegrad,
+    "tapegrad, interpreted, bound": functools.partial(_bound_tapegrad, tier="interpret"),
+    "tapegrad, native, bound": functools.partial(_bound_tapegrad, tier="native"),
     "casadi, buffer": _buffered_casadi,
 }

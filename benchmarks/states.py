@@ -91,7 +91,7 @@ def run(session):
         {
             "jax scan": ("jax", with_scan(states, steps), JAX_TARGET),
             "jax scan, arrays": ("jax", with_array_scan(steps), None),
-            f"{US}, arrays": (US, with_arrays(steps), None),
+            f"{US}, arrays": (f"{US}, interpreted", with_arrays(steps), None),
         },
     )
 

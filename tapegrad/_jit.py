@@ -57,7 +57,8 @@ __all__ = [
 
 # What machine code is made from; the command line and the printing are not.
 _COMPILED = (
-    "_*.py", "spec.py", "tape.py", "trace.py", "engine/*.py", "kernels/**/*.py", "ops/*.py", "program/**/*.py"
+    "_*.py", "spec.py", "tape.py", "trace.py", "engine/*.py", "kernels/**/*.py", "ops/*.py", "program/*.py",
+    "program/passes/*.py",
 )  # fmt: skip
 # Numba's settings that change what it makes.
 _SETTINGS = ["NUMBA_" + s for s in ("OPT", "CPU_NAME", "CPU_FEATURES", "LOOP_VECTORIZE", "SLP_VECTORIZE")]

@@ -21,7 +21,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-__all__ = ["Layout", "builtin", "host", "link", "lock", "symbols_missing"]
+__all__ = ["Layout", "builtin", "fast_function", "host", "link", "lock", "methods", "symbols_missing"]
 
 lock = threading.RLock()  # linking, compiling, and the tables of both
 
@@ -181,3 +181,61 @@ def builtin(name: str, resolve: Callable) -> tuple[Any, np.ndarray]:
         function = _new(ctypes.addressof(definition), words, None)
     _immortal.append((definition, resolve, function))
     return function, words
+
+
+def fast_function(name: str, code: int, words: np.ndarray) -> Any:
+    """A builtin with C code of its own, which finds ``words`` as the data of its first argument."""
+    definition = _MethodDef(name.encode(), code, METH_FASTCALL, None)
+    function = _new(ctypes.addressof(definition), words, None)
+    _immortal.append((definition, function))
+    return function
+
+
+# --- methods --------------------------------------------------------------------------------------
+
+_new_method = ctypes.pythonapi.PyDescr_NewMethod
+_new_method.restype, _new_method.argtypes = ctypes.py_object, [ctypes.py_object, ctypes.c_void_p]
+
+# A method descriptor has no words of its own: its C code is a stub that knows theirs, and puts the object
+# that the method is called on in front of the arguments (the first three: more are an error anyway).
+STUB = """
+define i8* @tapegrad_method_{name}(i8* %self, i8** %args, i64 %n) {{
+  %all = alloca i8*, i64 4
+  store i8* %self, i8** %all
+  %few = icmp slt i64 %n, 3
+  %count = select i1 %few, i64 %n, i64 3
+  br label %next
+next:
+  %k = phi i64 [0, %0], [%k1, %copy]
+  %k1 = add i64 %k, 1
+  %more = icmp slt i64 %k, %count
+  br i1 %more, label %copy, label %call
+copy:
+  %from = getelementptr i8*, i8** %args, i64 %k
+  %item = load i8*, i8** %from
+  %to = getelementptr i8*, i8** %all, i64 %k1
+  store i8* %item, i8** %to
+  br label %next
+call:
+  %out = call i8* inttoptr (i64 {code} to i8* (i8*, i8**, i64)*)(
+    i8* inttoptr (i64 {words} to i8*), i8** %all, i64 %k1)
+  ret i8* %out
+}}
+"""
+
+
+def methods(owner: type, names: Sequence[str], code: int, words: Sequence[np.ndarray]) -> list[Any]:
+    """Method descriptors of a class around the C code of ``fast_function``, called with ``self`` in front."""
+    text = "".join(STUB.format(name=n, code=code, words=id(w)) for n, w in zip(names, words))
+    machine = llvm.Target.from_default_triple().create_target_machine(opt=1, codemodel="jitdefault", jit=True)
+    made = []
+    with lock:
+        engine = _linker()
+        engine.add_object_file(llvm.ObjectFileRef.from_data(machine.emit_object(llvm.parse_assembly(text))))
+        engine.finalize_object()
+        for name, w in zip(names, words):
+            address = int(engine.get_function_address(f"tapegrad_method_{name}"))
+            definition = _MethodDef(name.encode(), address, METH_FASTCALL, None)
+            made.append(_new_method(owner, ctypes.addressof(definition)))
+            _immortal.append((definition, w))
+    return made

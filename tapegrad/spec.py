@@ -49,7 +49,7 @@ COLUMNS = 32  # a power of two, at least SHAPE + MAX_DIMS
 class Spec:
     """A shape and a dtype, interned: two equal specs are one object."""
 
-    __slots__ = ("big", "dtype", "floating", "id", "kind", "nbytes", "ndim", "shape", "size")
+    __slots__ = ("big", "dtype", "floating", "id", "joined", "kind", "nbytes", "ndim", "shape", "size")
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -60,6 +60,7 @@ class Spec:
     floating: bool
     big: bool
     kind: str
+    joined: dict[Spec, Spec]  # by another of the same floating dtype: what both broadcast to
 
     def __repr__(self) -> str:
         return f"{short_name(self.dtype)}[{','.join(map(str, self.shape))}]"
@@ -120,6 +121,7 @@ def _new_spec(shape: tuple[int, ...], dtype: np.dtype) -> Spec:
         spec.shape, spec.dtype, spec.size, spec.ndim = shape, dtype, size, len(shape)
         spec.nbytes = size * dtype.itemsize
         spec.kind = dtype.kind
+        spec.joined = {}
         spec.floating = dtype.kind == "f"
         spec.big = spec.nbytes >= BIG
         spec.id = len(table.by_id)

@@ -5,9 +5,10 @@ is also the slot of its result, so operands always precede results and a row nee
 Elementwise operands that are Python scalars are negative: ``-(k + 1)`` names constant ``k``.
 Structured rows use ``z`` for an integer that varies from call to call (an offset).
 
-Operations append to Python lists, several times cheaper than storing into arrays one element at a time;
-when somebody looks at a value, ``seal`` moves them into the arrays in bulk.  (Packing the integers into
-bytes at once was measured: what sealing gains, recording loses.)
+Machine code (``ops.fast``) writes rows of elementwise operations straight into the arrays.  Python appends to
+lists, several times cheaper for it than storing into arrays one element at a time; when somebody looks at
+a value, ``seal`` moves them into the arrays in bulk.  (Packing the integers into bytes at once was
+measured: what sealing gains, recording loses.)  While a list holds rows, all others go there as well.
 
 ``tensors[slot]`` is the Tensor that stands for a slot: the object itself until its value has been
 computed, a weak reference afterwards.  A Tensor nobody else refers to is found by its reference count
@@ -47,6 +48,7 @@ FREED = 1  # a backward pass has freed what this instruction saved
 CUT = 4  # freed, and its operands are gone
 MUTATED = 2  # the slot's tensor was changed in place afterwards, by instructions from STATE >> 8 on
 
+CAPACITY = 1280  # instructions that fit a new tape
 SEAL_EVERY = 1024  # instructions: pending work is run at the latest then (more would outgrow the L2 cache)
 PENDING_BYTES = 256 << 20
 RECLAIM_EVERY = 512
@@ -108,7 +110,7 @@ class Tape:
         self.tensors: list[Any] = []
         self.hold = self.tensors.append
         self.places: list[Any] = []
-        self.offsets = np.zeros(256, np.int64)
+        self.offsets = np.zeros(CAPACITY + 1, np.int64)
         self.place = self.places.append
         self.generation = 0  # counts renumberings
         self.locked = 0  # >0: slots must not be renumbered
@@ -121,7 +123,7 @@ class Tape:
         self.survivors: list[int] = []  # slots that had a Tensor when they were run
         self.chunks: list[np.ndarray] = []  # memory of small values saved for backward
         self.sealed_consts = 0
-        self.code = np.zeros((256, COLUMNS), np.int64)
+        self.code = np.zeros((CAPACITY, COLUMNS), np.int64)
         self.const_pool = np.zeros(64)
         self.keep: dict[int, Any] = {}  # slot -> array that owns a stored, unheld value
         self.mutations: dict[int, tuple[int, int, str]] = {}  # slot -> (since, by, name): see mutated
@@ -150,19 +152,29 @@ class Tape:
     def append(self, op: int, spec: int, x: int = 0, y: int = 0, where: Place | None = None) -> None:
         """Append an instruction; its Tensor follows (the fast paths have this inline)."""
         code, offset = where or (None, 0)
-        self.emit((op, spec, x, y, offset))
+        n = len(self.tensors)
+        if not self.rows and n < len(self.code):
+            self.code[n] = (op, spec, x, y, 0, 0, 0, 0)
+            self.offsets[n], self.offsets[-1] = offset, n + 1
+        else:
+            self.emit((op, spec, x, y, offset))
         self.place(code)
 
     def relocate(self, start: int, where: Place | None, stop: int | None = None) -> None:
         """Attribute instructions ``start`` to ``stop`` to another source line."""
         stop = len(self.places) if stop is None else stop
         code, offset = where or (None, 0)
+        written = self._written()
         for i in range(start, stop):
             self.places[i] = code
-            if i < self.sealed:
+            if i < written:
                 self.offsets[i] = offset
             else:
-                self.rows[WIDTH * (i - self.sealed) + CODED] = offset
+                self.rows[WIDTH * (i - written) + CODED] = offset
+
+    def _written(self) -> int:
+        """How many rows are in the arrays: sealed, or written there by machine code (``ops.fast``)."""
+        return max(self.sealed, int(self.offsets[-1]))
 
     def constant(self, value: float) -> int:
         """Add a constant; return the operand that names it."""
@@ -250,11 +262,13 @@ class Tape:
 
     def seal(self) -> int:
         """Move what was appended into the arrays; return the number of instructions."""
-        if not self.rows:
-            return self.sealed
+        start = self._written()
+        if start == self.sealed and not self.rows:
+            return start
         n = len(self.tensors)
-        start = self.sealed
         if len(self.rows) != WIDTH * (n - start) or len(self.places) != n:
+            start = self.sealed
+            self.offsets[-1] = 0
             self._recover(start)
             raise RuntimeError(
                 "recording was interrupted in the middle of an operation; "
@@ -262,10 +276,11 @@ class Tape:
             )
         if n > len(self.code):
             self._grow(n)
-        fresh = np.frombuffer(array("q", self.rows), np.int64).reshape(-1, WIDTH)
-        self.code[start:n, :CODED] = fresh[:, :CODED]
-        self.offsets[start:n] = fresh[:, CODED]
-        self.rows.clear()
+        if self.rows:
+            fresh = np.frombuffer(array("q", self.rows), np.int64).reshape(-1, WIDTH)
+            self.code[start:n, :CODED] = fresh[:, :CODED]
+            self.offsets[start:n] = fresh[:, CODED]
+            self.rows.clear()
         if self.extras:
             more = np.frombuffer(array("q", self.extras), np.int64).reshape(-1, 3)
             self.code[more[:, 0], Z] = more[:, 1]
@@ -285,9 +300,11 @@ class Tape:
 
     def _grow(self, n: int) -> None:
         code = np.zeros((2 * n, COLUMNS), np.int64)
-        code[: self.sealed] = self.code[: self.sealed]
-        offsets = np.zeros(2 * n, np.int64)
-        offsets[: self.sealed] = self.offsets[: self.sealed]
+        written = self._written()
+        code[:written] = self.code[:written]
+        offsets = np.zeros(2 * n + 1, np.int64)
+        offsets[:written] = self.offsets[:written]
+        offsets[-1] = written
         self.code, self.offsets = code, offsets
 
     def _recover(self, start: int) -> None:

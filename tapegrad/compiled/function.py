@@ -35,6 +35,7 @@ from tapegrad.compiled.paths import Entry, Path
 from tapegrad.compiled.record_path import Unrecordable, record_path, warn_of_exact_values
 from tapegrad.compiled.recording import GuardWarning
 from tapegrad.compiled.state import CompileStats, Fast, Method, Window
+from tapegrad.program.lower.tier import TIERS, begin
 from tapegrad.spec import intern_spec
 from tapegrad.tape import current
 from tapegrad.tensor import Tensor, tensor_from_array
@@ -62,13 +63,17 @@ class Compiled(MachineCode):
         static_argnums: int | Iterable[int] = (),
         static_argnames: str | Iterable[str] = (),
         max_traces: int = 64,
+        tier: str = "auto",
     ) -> None:
         if not callable(function):
             raise TypeError(f"compile: expected a function, not {type(function).__name__}")
         if max_traces < 1:
             raise ValueError(f"compile: max_traces must be at least 1, not {max_traces}")
+        if tier not in TIERS:
+            raise ValueError(f"compile: tier must be one of {', '.join(map(repr, TIERS))}, not {tier!r}")
         self.__tapegrad_compiled__ = function
-        self._options = (static_argnums, static_argnames, max_traces)
+        self._options = (static_argnums, static_argnames, max_traces, tier)
+        self._tier = tier
         nums = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
         names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
         self._static_nums, self._static_names = self._statics(function, nums, names)
@@ -156,7 +161,7 @@ class Compiled(MachineCode):
             guard_failures=self._failures,
             fallbacks=self._fallbacks,
             evicted=self._evicted,
-            tier=getattr(self._last.program, "tier", "interpret") if self._last is not None else "interpret",
+            tier=self._last.program.tier if self._last is not None else "interpret",
         )
 
     @property
@@ -227,7 +232,7 @@ class Compiled(MachineCode):
 
     def _bound_options(self) -> tuple:
         nums = tuple([n - 1 for n in self._static_nums if n > 0])
-        return nums, tuple(self._static_names), self._max_traces
+        return nums, tuple(self._static_names), self._max_traces, self._tier
 
     # --- calling ----------------------------------------------------------------------------------
 
@@ -532,6 +537,7 @@ class Compiled(MachineCode):
             environment.used = True
             function = self.__tapegrad_compiled__
             path = record_path(self._name, function, environment, leaves, structure, arrays)
+            begin(path.program, self._tier)
             self._recordings += 1
             window.recordings += 1
             warn_of_exact_values(self._name, path.trace, self._warned)
@@ -626,6 +632,7 @@ def compile(
     static_argnums: int | Iterable[int] = (),
     static_argnames: str | Iterable[str] = (),
     max_traces: int = 64,
+    tier: str = "auto",
 ) -> Any:
     """Record a function once per signature, and replay it afterwards; call or decorator.
 
@@ -641,6 +648,10 @@ def compile(
     max_traces : int
         How many paths are kept per signature.  When more recordings than this were made and few replays,
         the function is called without compiling from then on, with a warning.
+    tier : {"auto", "interpret", "native"}
+        What runs a recorded path: the interpreter, or machine code for its stretches of numbers and small
+        arrays, made when it is recorded.  By default that is made in the background once a path has been
+        replayed often.  The results are the same.
 
     Returns
     -------
@@ -657,8 +668,8 @@ def compile(
         When called: if an argument is neither data nor hashable, has an unsupported dtype, or if a result is
         no data.
     ValueError
-        If ``static_argnums`` or ``static_argnames`` name no argument; when called, if ``out`` has another
-        shape or dtype than the result.
+        If ``static_argnums`` or ``static_argnames`` name no argument, or ``tier`` is unknown; when called, if
+        ``out`` has another shape or dtype than the result.
     RuntimeError
         When called: if the function draws random numbers, or changes tensors or arrays that others hold.
 
@@ -691,6 +702,10 @@ def compile(
     """
     if f is None:
         return functools.partial(
-            compile, static_argnums=static_argnums, static_argnames=static_argnames, max_traces=max_traces
+            compile,
+            static_argnums=static_argnums,
+            static_argnames=static_argnames,
+            max_traces=max_traces,
+            tier=tier,
         )
-    return Compiled(f, static_argnums, static_argnames, max_traces)
+    return Compiled(f, static_argnums, static_argnames, max_traces, tier)

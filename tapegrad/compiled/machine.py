@@ -131,6 +131,7 @@ class MachineCode:
             handle = self._handle([p for p in entry.paths if p is path or (p.matches(path) and p.ready())])
             if what not in handle.made:
                 handle.made[what] = make(handle)
+                handle.hot()  # what is made for machine code is made to be called often
             return handle.made[what]
 
     def _handle(self, paths: list[Path]) -> Any:

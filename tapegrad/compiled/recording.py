@@ -465,9 +465,10 @@ class Recording(Tape):
 
     def _leaks(self) -> dict[int, Tensor]:
         """The Tensors of this tape that live on without it, by slot; the tape lets go of all."""
-        from tapegrad.engine.driver import UNHELD, _reference_counts
+        from tapegrad.engine.walk import list_shared
 
-        strong = np.flatnonzero(_reference_counts(self.tensors, 0) > UNHELD).tolist()
+        found = np.empty(len(self.tensors), np.int64)
+        strong = found[: list_shared(id(self.tensors), len(found), found)].tolist()
         suspects = {i: weakref.ref(self.tensors[i]) for i in strong if isinstance(self.tensors[i], Tensor)}
         suspects |= {i: r for i, r in enumerate(self.tensors) if type(r) is weakref.ref}
         self.tensors.clear()

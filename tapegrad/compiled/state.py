@@ -34,7 +34,8 @@ class CompileStats:
     evicted : int
         Paths that were given up for newer ones.
     tier : str
-        What runs the paths.
+        What runs the path used last: ``"interpret"``, ``"lowering"`` while machine code is made in the
+        background, or ``"native"``.
     """
 
     signatures: int = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from tapegrad.engine.walk import (
     saves_for_others,
     seed,
 )
+from tapegrad.ops import fast
 from tapegrad.ops.table import rows as table_rows
 from tapegrad.spec import table as spec_table
 from tapegrad.tape import MUTATED, OP_MASK, Ghost, Tape
@@ -36,21 +36,9 @@ from tapegrad.tensor import Tensor, tensor_from_array
 if TYPE_CHECKING:
     from tapegrad.ops.table import Row
 
+fast.install()
+
 __all__ = ["Runner", "call_hooks", "run_backward", "run_forward"]
-
-
-def _reference_counts(tensors: list, start: int) -> np.ndarray:
-    """How many references there are to each tensor; 255 stands for more."""
-    pending = tensors[start:]
-    try:
-        counts = bytes(map(getrefcount, pending))
-    except ValueError:
-        counts = bytes([min(c, 255) for c in list(map(getrefcount, pending))])
-    return np.frombuffer(counts, np.uint8)
-
-
-# What the count is for an object that only the list refers to, on this Python.
-UNHELD = int(max(_reference_counts([object(), object()], 0)))
 
 
 class Runner:
@@ -135,8 +123,7 @@ def _begin(tape: Tape, r: Runner, n: int) -> list[int]:
     start = tape.evaluated
     if start == n:
         return []
-    counts = _reference_counts(tape.tensors, start)
-    inputs = r.found[: begin(r.frame, start, n, counts, UNHELD)].tolist()
+    inputs = r.found[: begin(r.frame, start, n, id(tape.tensors))].tolist()
     for slot in inputs:
         tape.code[slot, L.ADDR] = address_of(tape.keep[slot])
     return inputs

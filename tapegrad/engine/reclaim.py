@@ -12,6 +12,7 @@ import numpy as np
 from tapegrad.engine import layout as L
 from tapegrad.engine.kernel_table import library
 from tapegrad.engine.walk import NEEDS_VALUE, mark, renumber
+from tapegrad.tape import CAPACITY
 from tapegrad.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def reclaim(tape: Tape) -> None:
     t = held = None
     edges = _function_edges(tape, live)
     m = mark(n, tape.code, library.info, live, edges)
-    code = np.zeros((max(256, 2 * m), tape.code.shape[1]), np.int64)
+    code = np.zeros((m + max(CAPACITY, m), tape.code.shape[1]), np.int64)
     new = np.full(n, -1, np.int64)
     consts = np.empty(max(1, 3 * m))
     used = np.zeros(len(tape.signatures) + 1, np.uint8)
@@ -62,7 +63,7 @@ def reclaim(tape: Tape) -> None:
 
     tape.tensors[:] = [tape.tensors[i] for i in kept]
     tape.places[:] = [tape.places[i] for i in kept]
-    offsets = np.zeros(len(code), np.int64)
+    offsets = np.zeros(len(code) + 1, np.int64)
     offsets[:m] = tape.offsets[:n][live != 0]
     tape.offsets = offsets
     tape.survivors = [number[i] for i, _ in holders]

@@ -48,8 +48,8 @@ from tapegrad.engine.layout import (
 from tapegrad.tape import CUT, FREED
 
 __all__ = [
-    "begin", "clear", "collect_gradients", "collect_held", "forget_values", "free_graph", "mark", "place",
-    "renumber", "saves_for_others", "seed",
+    "begin", "clear", "collect_gradients", "collect_held", "forget_values", "free_graph", "list_shared",
+    "mark", "place", "renumber", "saves_for_others", "seed",
 ]  # fmt: skip
 
 
@@ -66,9 +66,25 @@ def clear(frame_array, lo, n):
         slots[16 * i + VREG] = slots[16 * i + AREG] = slots[16 * i + GROUP] = -1
 
 
+def shared(objects, i):
+    """Whether others hold entry ``i`` of a list too: words of CPython's list and object headers."""
+    return at(at(at(objects)[3])[i])[0] & 0xFFFFFFFF > 1
+
+
 @jit
-def begin(frame_array, start, n, counts, unheld):
-    """Note which pending slots are held; list the inputs among them."""
+def list_shared(objects, n, found):
+    """List the entries of a list, given by address, that others hold too; returns how many."""
+    count = 0
+    for i in range(n):
+        if shared(objects, i):
+            found[count] = i
+            count += 1
+    return count
+
+
+@jit
+def begin(frame_array, start, n, tensors):
+    """Note which pending slots are held (``tensors``: the list's address); list the inputs among them."""
     frame = words(frame_array)
     code, slots, found = at(frame[F_CODE]), at(frame[F_SLOTS]), at(frame[F_FOUND])
     inputs = 0
@@ -76,7 +92,7 @@ def begin(frame_array, start, n, counts, unheld):
         if code[8 * i + OP] & OP_MASK == KIND_INPUT:
             found[inputs] = i
             inputs += 1
-        elif counts[i - start] > unheld:
+        elif shared(tensors, i):
             slots[16 * i + ROLE] = ROLE_HELD
     return inputs
 

@@ -12,7 +12,7 @@ import numpy as np
 
 INTRINSIC = (
     "allocate", "array", "at", "bits_to_f64", "call_n", "copy_bytes", "f64_to_bits", "fill_bytes",
-    "give_back", "invoke", "like", "muladd", "release", "stack", "take", "words",
+    "give_back", "invoke", "like", "muladd", "release", "stack", "take", "word", "words",
 )  # fmt: skip
 __all__ = [*INTRINSIC, "INTRINSIC", "TO", "T", "int64"]
 
@@ -71,6 +71,11 @@ def release(pointer: Any) -> None:
 def stack(n: int) -> Any:
     """Room for ``n`` (a literal) words until the calling function returns."""
     return (ctypes.c_int64 * n)()
+
+
+def word(pointer: Any) -> int:
+    """A pointer as an integer."""
+    return ctypes.cast(pointer, ctypes.c_void_p).value or 0
 
 
 def invoke(target: int, words: tuple) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.ops import record
 from tapegrad.ops.axes import contiguous, size_of
 from tapegrad.ops.gathers import gather, index_put, wrap_index
 from tapegrad.ops.movement import (
@@ -37,7 +38,6 @@ FULL = slice(None)
 VIEW_LIMIT = 8192
 _plans: dict[tuple[Spec, int], tuple] = {}
 _views: dict[tuple[Spec, tuple, tuple], Signature] = {}
-_new = Tensor.__new__
 _OP, _OPG = GETITEM.op, GETITEM.op | GRAD
 
 
@@ -143,21 +143,8 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     if epoch is not tape.epoch:
         number = tape.bind_signature(signature)
     frame = _getframe(1)
-    if x._rg and tape.grad_enabled and out.floating:
-        tape.emit((_OPG, out.id, slot, 0, frame.f_lasti))
-        rg = NONLEAF
-    else:
-        tape.emit((_OP, out.id, slot, 0, frame.f_lasti))
-        rg = 0
-    tape.extras += (len(tape.tensors), offset, number)
-    tape.place(frame.f_code)
-    t = _new(Tensor)
-    t._tape = tape
-    t._slot = slot = len(tape.tensors)
-    t._spec = out
-    t._rg = rg
-    t._value = None
-    tape.hold(t)
+    op, rg = (_OPG, NONLEAF) if x._rg and tape.grad_enabled and out.floating else (_OP, 0)
+    t = record.append_row(tape, op, out, slot, 0, offset, number, rg, frame.f_code, frame.f_lasti)
     t._extra = mine = Extra()
     base = x._extra
     path = ((GETITEM, shape, strides, offset),)
@@ -175,7 +162,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     elif len(views) >= 32 and (len(views) & (len(views) - 1)) == 0:
         base.views = views = [r for r in views if r() is not None]
     views.append(weakref.ref(t))
-    if out.big or slot >= tape.limit:
+    if out.big:
         tape.note_bytes(out.nbytes)
     return t
 

@@ -18,6 +18,7 @@ import numpy as np
 
 import tapegrad.ops
 from tapegrad import methods
+from tapegrad.ops import fast
 from tapegrad.ops.record import OPERAND_TYPES, elementwise_functions, operator_methods, record_elementwise
 from tapegrad.ops.table import PUBLIC, Domain, Kind, Row, rows
 from tapegrad.spec import DTYPES, result_dtype
@@ -129,7 +130,10 @@ _class_body = frozenset(vars(Tensor))
 
 
 def _export_row(row: Row) -> None:
-    function = _name(elementwise_functions(row)["function"], row.name, _docstring(row))
+    python = elementwise_functions(row)["function"]
+    if fast.eligible(row):
+        python = fast.front(row, "function", elementwise_functions(row, depth=2)["function"])
+    function = _name(python, row.name, _docstring(row))
     stem = row.operator
     operator = operator_methods(row) if stem is not None else {}
     in_place = _in_place(f"{row.name}_", operator.get("function", function))
@@ -141,10 +145,17 @@ def _export_row(row: Row) -> None:
                 _attach(f"{name}_", in_place)
     if stem is None:
         return
-    _attach(f"__{stem}__", _name(operator["function"], f"__{stem}__", None, "Tensor."))
+    _attach_operator(row, f"__{stem}__", "function", operator)
     if "reflected" in operator and stem not in COMPARISONS:
-        _attach(f"__r{stem}__", _name(operator["reflected"], f"__r{stem}__", None, "Tensor."))
+        _attach_operator(row, f"__r{stem}__", "reflected", operator)
         _attach(f"__i{stem}__", in_place)
+
+
+def _attach_operator(row: Row, name: str, form: str, forms: dict[str, Callable]) -> None:
+    method = _name(forms[form], name, None, "Tensor.")
+    if name not in _class_body and fast.eligible(row):
+        fast.operator(row, form, name, method)
+    _attach(name, method)
 
 
 def _attach_all() -> None:

@@ -1,8 +1,8 @@
 """Recording: check an operation, append one instruction, return a Tensor.
 
-``elementwise_functions`` builds the specialised fast paths (same specs on one tape: no call but the
-appends).  Everything they cannot take goes to ``record_elementwise`` here; structured and movement
-primitives always come through ``record``.
+``elementwise_functions`` builds the public functions of a row: the common case first, everything else
+through ``record_elementwise``.  Structured and movement primitives come through ``record``.  All end in
+``append_row``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from tapegrad.ops.table import ROWS, Row
 from tapegrad.spec import BOOL, FLOAT64, Spec, broadcast_shapes, intern_spec, result_dtype
-from tapegrad.tape import GRAD, current
+from tapegrad.tape import GRAD, Tape, current
 from tapegrad.tensor import NONLEAF, Tensor, new_result, tensor_from_array
 
 __all__ = ["Signature", "as_operand", "composite", "record", "record_elementwise", "record_layout"]
@@ -43,8 +43,8 @@ class Signature:
 
 
 _signatures: dict[tuple, Signature] = {}
-_joined: dict[tuple[Spec, Spec], Spec] = {}  # what two floating specs of one dtype broadcast to
 SIGNATURE_LIMIT = 8192
+JOINED_LIMIT = 256
 
 
 def _remember(key: tuple, signature: Signature) -> Signature:
@@ -116,12 +116,34 @@ def _append(signature: Signature, operands: Sequence[Tensor], raw: int) -> Tenso
         op |= GRAD
         rg = NONLEAF
     out = signature.out
-    tape.append(op, out.id, slots[0], slots[1], user_location(1))
-    tape.extras += (len(tape.tensors), slots[2], index)
-    t = new_result(tape, out, rg)
+    x, y, z = slots
+    t = append_row(tape, op, out, x, y, z, index, rg, *(user_location(1) or NOWHERE))
     if out.big:
         tape.note_bytes(out.nbytes)
     return t
+
+
+NOWHERE = (None, 0)
+
+
+def append_row(
+    tape: Tape,
+    op: int,
+    spec: Spec,
+    x: int,
+    y: int,
+    z: int,
+    signature: int,
+    rg: int,
+    code: Any,
+    offset: int,
+    /,
+) -> Tensor:
+    """Append an instruction of any kind; return the Tensor of its result.  ``ops.fast`` replaces it."""
+    tape.append(op, spec.id, x, y, (code, offset))
+    if z or signature:
+        tape.extras += (len(tape.tensors), z, signature)
+    return new_result(tape, spec, rg)
 
 
 def user_location(depth: int) -> tuple[Any, int] | None:
@@ -265,17 +287,15 @@ def record_elementwise(row: Row, operands: Sequence[Any], depth: int = 1) -> Ten
     if row.arity == 2 and out.floating and all(isinstance(o, Tensor) for o in operands):
         first, second = operands[0]._spec, operands[1]._spec
         if first.dtype is second.dtype is out.dtype:
-            if len(_joined) >= SIGNATURE_LIMIT:
-                _joined.clear()
-            _joined[(first, second)] = out
+            if len(first.joined) >= JOINED_LIMIT:
+                first.joined.clear()
+            first.joined[second] = out
     op, rg = row.op, 0
     if needs_grad and tape.grad_enabled and row.rules and out.floating:
         op |= GRAD
         rg = NONLEAF
-    tape.append(op, out.id, slots[0], slots[1], user_location(depth))
-    if row.arity > 2:
-        tape.extras += (len(tape.tensors), slots[2], 0)
-    t = new_result(tape, out, rg)
+    x, y, z = slots
+    t = append_row(tape, op, out, x, y, z, 0, rg, *(user_location(depth) or NOWHERE))
     if out.big:
         tape.note_bytes(out.nbytes >> 4)
     return t
@@ -318,12 +338,14 @@ def cast(x: Tensor, dtype: np.dtype) -> Tensor:
 # --- the fast paths -------------------------------------------------------------------------------
 
 
-def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict[str, Callable]:
+def elementwise_functions(
+    row: Row, slow: Callable = record_elementwise, depth: int = 1
+) -> dict[str, Callable]:
     """Build the public function of an elementwise row, and its reflected operator if binary.
 
-    One closure per row: the opcode is a constant, the common case makes no call but the appends.
-    ``slow(row, operands)`` records what the fast path cannot take.  The same dozen lines stand in it
-    three times on purpose: a helper would cost a call, a sixth of the whole operation.
+    One closure per row.  ``slow(row, operands)`` records what these cannot take (other dtypes, arrays,
+    lists, new shapes); ``depth`` is how many frames up the user's is.  `ops.fast` puts machine code in
+    front of them, which hands on what it cannot take.
     """
     op, opg = row.op, row.op | GRAD
     if row.dtype_rule not in ("same", "float") or not row.rules or row.arity == 3:
@@ -336,22 +358,11 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
             tape = current.tape
             spec = x._spec
             slot = x._slot if x._tape is tape else tape.bind(x)
-            frame = _getframe(1)
-            if x._rg and tape.grad_enabled:
-                tape.emit((opg, spec.id, slot, 0, frame.f_lasti))
-                rg = NONLEAF
-            else:
-                tape.emit((op, spec.id, slot, 0, frame.f_lasti))
-                rg = 0
-            tape.place(frame.f_code)
-            t = Tensor()
-            t._tape = tape
-            t._slot = slot = len(tape.tensors)
-            t._spec = spec
-            t._rg = rg
-            t._value = t._extra = None
-            tape.hold(t)
-            if spec.big or slot >= tape.limit:
+            frame = _getframe(depth)
+            grad = x._rg and tape.grad_enabled
+            code, rg = (opg, NONLEAF) if grad else (op, 0)
+            t = append_row(tape, code, spec, slot, 0, 0, 0, rg, frame.f_code, frame.f_lasti)
+            if spec.big:
                 tape.note_bytes(spec.nbytes >> 4)
             return t
 
@@ -365,7 +376,7 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
         rg = x._rg
         if y.__class__ is Tensor:
             if y._spec is not spec:
-                joined = _joined.get((spec, y._spec))  # broadcasting of equal dtypes
+                joined = spec.joined.get(y._spec)  # broadcasting of equal dtypes
                 if joined is None:
                     return slow(row, (x, y), 1)
                 spec = joined
@@ -374,26 +385,13 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
             rg |= y._rg
         elif y.__class__ is float or (y.__class__ is int and -EXACT_INT <= y <= EXACT_INT):
             x_slot = x._slot if x._tape is tape else tape.bind(x)
-            tape.consts.append(y)
-            y_slot = -len(tape.consts)
+            y_slot = tape.constant(y)
         else:
             return slow(row, (x, y), 1)
-        frame = _getframe(1)
-        if rg and tape.grad_enabled:
-            tape.emit((opg, spec.id, x_slot, y_slot, frame.f_lasti))
-            rg = NONLEAF
-        else:
-            tape.emit((op, spec.id, x_slot, y_slot, frame.f_lasti))
-            rg = 0
-        tape.place(frame.f_code)
-        t = Tensor()
-        t._tape = tape
-        t._slot = slot = len(tape.tensors)
-        t._spec = spec
-        t._rg = rg
-        t._value = t._extra = None
-        tape.hold(t)
-        if spec.big or slot >= tape.limit:
+        frame = _getframe(depth)
+        code, rg = (opg, NONLEAF) if rg and tape.grad_enabled else (op, 0)
+        t = append_row(tape, code, spec, x_slot, y_slot, 0, 0, rg, frame.f_code, frame.f_lasti)
+        if spec.big:
             tape.note_bytes(spec.nbytes >> 4)
         return t
 
@@ -405,23 +403,10 @@ def elementwise_functions(row: Row, slow: Callable = record_elementwise) -> dict
         tape = current.tape
         spec = y._spec
         slot = y._slot if y._tape is tape else tape.bind(y)
-        tape.consts.append(x)
-        frame = _getframe(1)
-        if y._rg and tape.grad_enabled:
-            tape.emit((opg, spec.id, -len(tape.consts), slot, frame.f_lasti))
-            rg = NONLEAF
-        else:
-            tape.emit((op, spec.id, -len(tape.consts), slot, frame.f_lasti))
-            rg = 0
-        tape.place(frame.f_code)
-        t = Tensor()
-        t._tape = tape
-        t._slot = slot = len(tape.tensors)
-        t._spec = spec
-        t._rg = rg
-        t._value = t._extra = None
-        tape.hold(t)
-        if spec.big or slot >= tape.limit:
+        frame = _getframe(depth)
+        code, rg = (opg, NONLEAF) if y._rg and tape.grad_enabled else (op, 0)
+        t = append_row(tape, code, spec, tape.constant(x), slot, 0, 0, rg, frame.f_code, frame.f_lasti)
+        if spec.big:
             tape.note_bytes(spec.nbytes >> 4)
         return t
 

@@ -13,7 +13,7 @@ from tapegrad._jit import jit
 from tapegrad.engine.kernel_table import library
 from tapegrad.engine.layout import ARITY, ITEMSIZE, SIZE
 from tapegrad.ops.table import rows
-from tapegrad.program.schedule import C_CALL, C_FUSED, C_INPUT, C_REGION, C_SCALAR, Schedule
+from tapegrad.program.schedule import C_CALL, C_FUSED, C_INPUT, C_NATIVE, C_REGION, C_SCALAR, Schedule
 from tapegrad.spec import table as spec_table
 from tapegrad.trace import OP, SPEC, Trace, X
 
@@ -52,9 +52,9 @@ def _last_reads(code, info, cls, root, fused, order, unit, last):
 
 @jit
 def _needs_place(code, info, cls, root, group, pinned, needs):
-    """A region's rows are written to memory if somebody outside of the region reads them."""
+    """Rows of a region, or of machine code, are written to memory if somebody outside of it reads them."""
     for i in range(len(code)):
-        if cls[i] == C_REGION:
+        if cls[i] == C_REGION or cls[i] == C_NATIVE:
             needs[i] |= pinned[i]
         elif root[i] == i and cls[i] != C_FUSED and cls[i] != C_INPUT:
             needs[i] = 1

@@ -16,7 +16,7 @@ from tapegrad.ops.table import rows as table_rows
 from tapegrad.program import vm
 from tapegrad.program.assign import next_place
 from tapegrad.program.regions import Region
-from tapegrad.program.schedule import C_FUSED, C_LOAD, C_SINK, G_CALL, G_REGION, G_SCALARS
+from tapegrad.program.schedule import C_FUSED, C_LOAD, C_SINK, G_CALL, G_NATIVE, G_REGION, G_SCALARS
 from tapegrad.spec import DTYPES, dtype_index
 from tapegrad.spec import table as spec_table
 from tapegrad.trace import OP, SIG, SPEC, TRUTH, VALUE, Trace, X, Z
@@ -174,6 +174,8 @@ class Emitter:
         Per row, its kernel (``kernels_of``).
     top : int
         Where free memory begins.
+    calls : ndarray of bool
+        Rows of machine code that call their kernel.
     """
 
     def __init__(
@@ -184,7 +186,9 @@ class Emitter:
         needs: np.ndarray,
         kernel: np.ndarray,
         top: int,
+        calls: np.ndarray,
     ) -> None:
+        self.calls = calls
         self.trace, self.schedule, self.place, self.needs = trace, schedule, place, needs
         self.top = top
         self.words = np.zeros(64 + 8 * len(trace) + 16 * len(trace.guards), np.int32)
@@ -199,6 +203,9 @@ class Emitter:
         self.scratch_words = 16
         self.external: dict[int, int] = {}  # root slot -> external number
         self.kernel = kernel
+        self.direct: dict[int, int] = {}  # captures that machine code reads where they lie -> external
+        self.functions: list[tuple[str, str]] = []  # machine code to be: names and texts
+        self.targets: list[tuple[int, str]] = []  # numbers that are addresses of functions
         self._scalar_constants: dict[tuple[int, bytes], int] = {}
         self._signature_pointer: dict[int, int] = {}
 
@@ -295,6 +302,8 @@ class Emitter:
                 )  # fmt: skip
             elif kind == G_REGION:
                 self._region(g, rows)
+            elif kind == G_NATIVE:
+                self._stretch(rows.tolist(), by_group, g, pending, seen)
             else:
                 assert kind == G_CALL
                 for i in rows.tolist():
@@ -375,6 +384,37 @@ class Emitter:
             least[k] = min(least[k + 1], order[k])
         _patch(self.words, self.at, least)
 
+    # --- machine code -----------------------------------------------------------------------------
+
+    def _stretch(
+        self, rows: list[int], by_group: dict[int, list[int]], g: int, pending: np.ndarray, seen: np.ndarray
+    ) -> None:
+        """Write the functions of a stretch, and the words that call them."""
+        from tapegrad.program.lower.ir import functions
+        from tapegrad.program.lower.scalars import Stretch
+
+        tests: dict[int, list[int]] = {}
+        others: list[int] = []
+        for k in by_group.get(g, ()):
+            guard = self.trace.guards[k]
+            truth = guard.kind == TRUTH and self.trace.spec(guard.slot).dtype.kind == "b"
+            if truth:
+                tests.setdefault(guard.slot, []).append(k)
+            else:
+                others.append(k)
+        by_group[g] = others
+        calls = [i for i in rows if self.calls[i]]
+        if calls:
+            self.require(np.array(calls))
+        for name, text, tested in functions(Stretch(self, rows, tests), f"stretch_{g}", self.reserve):
+            for k in tested:
+                pending[seen[0]] = k
+                seen[0] += 1
+            address = self.number(0)
+            self.functions.append((name, text))
+            self.targets.append((address, name))
+            self.emit(vm.NATIVE, address, -int(seen[0]))
+
     # --- regions ----------------------------------------------------------------------------------
 
     def _region(self, g: int, rows: np.ndarray) -> None:
@@ -440,6 +480,8 @@ def _patch(words, n, least):
             words[pc + 4] = least[-1 - words[pc + 4] + 1]
         elif op == vm.GUARD:
             words[pc + 7] = least[-1 - words[pc + 7] + 1]
+        elif op == vm.NATIVE:
+            words[pc + 2] = least[-words[pc + 2]]
         if op == vm.BATCH:
             pc += 4 + (words[pc + 2] + 1) * words[pc + 3]
         pc += LENGTHS[op]
@@ -448,8 +490,8 @@ def _patch(words, n, least):
 LENGTHS = np.zeros(40, np.int64)
 for _op, _n in (
     (vm.END, 1), (vm.CALL, 6), (vm.REGION, 2), (vm.STRUCTURED, 9), (vm.GUARD, 8), (vm.TEST, 5), (vm.COPY, 4),
-    (vm.ZERO, 3), (vm.MOVE, 3), (vm.MASKED_MULTIPLY, 5), (vm.MASKED_DIVIDE, 5), (vm.MULTIPLY_ADD, 5),
-    (vm.MULTIPLY_SUBTRACT, 5), (vm.SUBTRACT_MULTIPLY, 5),
+    (vm.ZERO, 3), (vm.MOVE, 3), (vm.NATIVE, 3), (vm.MASKED_MULTIPLY, 5), (vm.MASKED_DIVIDE, 5),
+    (vm.MULTIPLY_ADD, 5), (vm.MULTIPLY_SUBTRACT, 5), (vm.SUBTRACT_MULTIPLY, 5),
 ):  # fmt: skip
     LENGTHS[_op] = _n
 for _name, _op in vm.INLINE.items():

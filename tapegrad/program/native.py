@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad import _jit
-from tapegrad._jit import invoke, jit
+from tapegrad._jit import at, invoke, jit
 from tapegrad.engine.memory import address_of
 from tapegrad.program import vm
 from tapegrad.program.program import Program, _Instance, data_address
@@ -54,10 +54,14 @@ class Handle:
         self.kept: list[Any] = []
         self.captured: list[tuple[Any, np.ndarray]] = []
         self.made: dict[str, Any] = {}  # functions for machine code that call this handle
+        self.read: dict[tuple[int, int], np.ndarray] = {}  # captured arrays, by program and capture
         self.instances = [[self._instance(p) for _ in range(count)] for p in programs]
         frames = [i.frame_at for group in self.instances for i in group]
-        self.words = np.array([len(programs), count, 0, programs[0].run_program, *frames], np.int64)
+        self.words = np.array([len(programs), count, 0, programs[0].run_program, 0, *frames], np.int64)
         self.address = address_of(self.words)
+        for p in programs:
+            p.handles.add(self)
+            self.upgrade(p)
         first = programs[0]
         self.inputs: list[Spec] = list(first.input_specs)
         self.outputs: list[Spec] = list(first.output_specs)
@@ -77,8 +81,27 @@ class Handle:
             for instance in group:
                 instance.frame[vm.BUSY] = 0
 
+    def upgrade(self, program: Program) -> None:
+        """Call a program's machine code from now on, if there is some."""
+        if program.native is None:
+            return
+        for k, (p, group) in enumerate(zip(self.programs, self.instances)):
+            if p is not program or group[0].program is p.native:
+                continue
+            first = vm.HANDLE + k * len(group)
+            self.kept += group  # calls under way
+            self.instances[k] = [self._instance(p) for _ in group]
+            for m, instance in enumerate(self.instances[k]):
+                self.words[first + m] = instance.frame_at
+
+    def hot(self) -> None:
+        """Programs have run often."""
+        for p in self.programs:
+            p.notice()
+
     def _instance(self, p: Program) -> _Instance:
-        instance = _Instance(p)
+        instance = p.instance()
+        p = instance.program
         rows: list[tuple[int, int, int]] = [(k, at, spec.nbytes) for k, at, spec in p.near_inputs]
         rows += [(k, -1 - number, 0) for number, k in p.far_inputs]
         rows += [(self._capture(p, k), -1 - number, 0) for number, k in p.captured]
@@ -91,9 +114,11 @@ class Handle:
         return instance
 
     def _capture(self, p: Program, k: int) -> int:
-        capture = p.trace.captures[k][1]
-        a = capture.array()
-        self.captured.append((capture, a))
+        a = self.read.get((id(p.trace), k))
+        if a is None:
+            capture = p.trace.captures[k][1]
+            a = self.read[id(p.trace), k] = capture.array()
+            self.captured.append((capture, a))
         return -address_of(a)
 
 
@@ -108,8 +133,13 @@ if hasattr(os, "register_at_fork"):
 
 @jit
 def call_native(target, handle, arguments, results):
-    """Call ``run_native`` from Python."""
-    return invoke(target, (handle, arguments, results))
+    """Call ``run_native`` from Python; ``HOT`` once if a program has run often."""
+    status = invoke(target, (handle, arguments, results))
+    words = at(handle)
+    if status == 0 and words[vm.H_HOT] != 0:
+        words[vm.H_HOT] = 0
+        return vm.HOT
+    return status
 
 
 def native_call(
@@ -122,7 +152,11 @@ def native_call(
     words = (_entry(), handle.address, address_of(arguments), address_of(results))
 
     def call(kept: Any = kept) -> int:
-        return call_native(*words)
+        status = call_native(*words)
+        if status == vm.HOT:
+            handle.hot()
+            return 0
+        return status
 
     return call
 

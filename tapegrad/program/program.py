@@ -3,6 +3,9 @@
 A program is built once (passes, schedule, places, words) and never changes.  What a replay writes to belongs
 to an *instance*: memory, pointer table, frame.  Instances are made as needed and kept, one per thread that is
 replaying at the same time, so that threads do not wait for each other and nothing is allocated.
+
+A program that is run often gets a *native* twin, built from the same trace, in which stretches of scalars are
+machine code (``program.lower``); from then on instances are the twin's.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,15 +22,18 @@ import numpy as np
 from tapegrad import _jit
 from tapegrad.engine.kernel_table import library
 from tapegrad.engine.memory import address_of, aligned
+from tapegrad.ops.table import rows as table_rows
 from tapegrad.program import vm
 from tapegrad.program.assign import next_place, place_values
 from tapegrad.program.emit import Emitter, kernels_of
+from tapegrad.program.lower.choose import lowerable
+from tapegrad.program.lower.code import Code
 from tapegrad.program.passes import optimise
 from tapegrad.program.schedule import C_CALL, C_INPUT, C_REGION, C_SINK, Schedule
 from tapegrad.spec import Spec
 from tapegrad.spec import table as spec_table
 from tapegrad.tape import TapeError
-from tapegrad.trace import Trace
+from tapegrad.trace import OP, Trace, X
 
 __all__ = ["Program", "ProgramError", "build"]
 
@@ -62,6 +69,17 @@ def data_address(a: np.ndarray) -> int:
         return a.ctypes.data
 
 
+class Captured:
+    """What a program and its native twin share: how captures are bound, and what failed guards saw."""
+
+    __slots__ = ("seen", "steady", "version")
+
+    def __init__(self, steady: bool) -> None:
+        self.steady = steady  # renewed with the version
+        self.version = 0  # renewed when a capture reads another array
+        self.seen: dict[int, np.ndarray] = {}
+
+
 class Program:
     """A trace, ready to run.
 
@@ -69,9 +87,13 @@ class Program:
     ----------
     trace : Trace
         What is run: the optimised trace.
+    tier : str
+        ``"interpret"``, ``"lowering"`` while machine code is made, ``"native"``.
+    left : int
+        How many replays of one instance are noticed (``lower.tier``); zero: never.
     """
 
-    def __init__(self, trace: Trace, optimised: bool = False) -> None:
+    def __init__(self, trace: Trace, optimised: bool = False, lower: bool = False) -> None:
         self.trace = trace = trace if optimised else optimise(trace)
         if len(trace) > 1 << 27:
             raise TapeError(f"a program of {len(trace)} instructions is too long")
@@ -85,7 +107,11 @@ class Program:
             far[slot] |= trace.spec(slot).nbytes > SMALL
         pinned = [*trace.outputs, *(g.slot for g in trace.guards)]
         kernel, together = kernels_of(trace)
-        self.schedule = schedule = Schedule(trace, far, pinned, kernel, together)
+        native, calls = np.zeros(len(trace), np.bool_), np.zeros(len(trace), np.bool_)
+        if lower:
+            native, calls, _ = lowerable(trace)
+            together = np.where(native, calls, together)
+        self.schedule = schedule = Schedule(trace, far, pinned, kernel, together, native)
         far &= (schedule.root == np.arange(len(trace))) & (schedule.group >= 0) | (schedule.cls == C_INPUT)
         top = 64  # the first bytes stay unused: operands that do not exist point there
         places = {}
@@ -95,12 +121,14 @@ class Program:
         place, needs, top = place_values(trace, schedule, far, pinned, top)
         for slot, offset in places.items():
             place[slot] = offset
-        emitter = Emitter(trace, schedule, place, needs, kernel, top)
+        emitter = Emitter(trace, schedule, place, needs, kernel, top, calls)
         self.emitter = emitter
         self._name_externals(far, slots)
+        if lower:
+            self._read_directly(far, pinned, native)
         for number, k in self.captured:
             slot = trace.captures[k][0]
-            if not far[slot]:
+            if not far[slot] and slot not in emitter.direct:
                 words = emitter.pointer(0, places[slot]), emitter.pointer(number + 1, 0)
                 emitter.emit(vm.COPY, *words, emitter.number(trace.spec(slot).nbytes))
         emitter.run()
@@ -108,9 +136,39 @@ class Program:
         emitter.emit(vm.END)
         if emitter.top > MEMORY_LIMIT:
             raise TapeError(f"a program that needs {emitter.top >> 20} MiB for its values is too large")
+        self.code = self._compile() if emitter.functions else None
         self._freeze(slots, far, place)
         self._pool: list[_Instance] = []
-        self._seen: dict[int, np.ndarray] = {}
+        self.tier = "native" if self.code is not None else "interpret"
+        self.native: Program | None = None
+        self.left = 0
+        self.handles: weakref.WeakSet[Any] = weakref.WeakSet()  # what machine code calls
+
+    @property
+    def steady(self) -> bool:
+        """Whether captures always read the same memory."""
+        return self.shared.steady
+
+    @steady.setter
+    def steady(self, value: bool) -> None:
+        self.shared.steady = value
+
+    @property
+    def version(self) -> int:
+        """Counts how often a capture was bound to another array."""
+        return self.shared.version
+
+    @version.setter
+    def version(self, value: int) -> None:
+        self.shared.version = value
+
+    def become(self, native: Program) -> None:
+        """Use a native twin from now on: replays under way end as they began."""
+        native.shared = self.shared
+        self.native, self._pool = native, native._pool
+        self.tier = "native"
+        for handle in list(self.handles):
+            handle.upgrade(self)
 
     # --- building ---------------------------------------------------------------------------------
 
@@ -138,6 +196,27 @@ class Program:
                 external[slot] = self.n_external
                 self.far_outputs[k] = self.n_external
                 self.n_external += 1
+
+    def _read_directly(self, far: np.ndarray, pinned: list[int], native: np.ndarray) -> None:
+        """Captures that only machine code reads are not copied."""
+        schedule, code = self.schedule, self.trace.code
+        elsewhere = set(schedule.root[pinned].tolist())
+        others = np.flatnonzero(~native)
+        for k in range(3):
+            reads = [i for i in others.tolist() if table_rows[int(code[i, OP])].arity > k]
+            operands = code[reads, X + k]
+            elsewhere |= set(schedule.root[operands[operands >= 0]].tolist())
+        for number, k in self.captured:
+            slot = self.trace.captures[k][0]
+            if not far[slot] and slot not in elsewhere:
+                self.emitter.direct[slot] = number
+
+    def _compile(self) -> Code:
+        e = self.emitter
+        code = Code(e.functions)
+        for number, name in e.targets:
+            e.numbers[number] = code.addresses[name]
+        return code
 
     def _emit_outputs(self) -> None:
         """Results that are not computed where they go: copies at the end, or views of the memory."""
@@ -170,8 +249,7 @@ class Program:
         self.near_inputs = [
             (k, int(place[s]), trace.spec(s)) for s, kind, k in slots if kind == "input" and not far[s]
         ]
-        self.steady = all(c.steady for _, c in trace.captures)  # renewed with the version
-        self.version = 0  # renewed when a capture reads another array
+        self.shared = Captured(all(c.steady for _, c in trace.captures))
         self.input_specs: list[Spec] = [trace.spec(s) if s >= 0 else None for s in trace.inputs]  # type: ignore[misc]
         self.output_specs: list[Spec] = [trace.spec(s) for s in trace.outputs]
         self.numbers = np.array(e.numbers or [0], np.int64)
@@ -224,28 +302,42 @@ class Program:
         ProgramError
             If a kernel refuses its operands.
         """
+        pool = self._pool
         try:
-            instance = self._pool.pop()
+            instance = pool.pop()
         except IndexError:
-            instance = _Instance(self)
+            instance = self.instance()
         try:
             return instance.run(arrays, out)
         finally:
-            self._pool.append(instance)
+            pool.append(instance)
 
     def replay(self, arguments: Sequence[Any]) -> list[Any] | None:
         """Replay and return results as users want them: fresh arrays, and Python numbers for 0-d ones.
 
         ``None`` if a guard failed or a kernel refused: ``run`` says which.
         """
+        pool = self._pool
         try:
-            instance = self._pool.pop()
+            instance = pool.pop()
         except IndexError:
-            instance = _Instance(self)
+            instance = self.instance()
         try:
             return (instance.direct or instance.replay)(arguments)
         finally:
-            self._pool.append(instance)
+            pool.append(instance)
+
+    def instance(self) -> _Instance:
+        """Memory to replay on, of the fastest form that there is."""
+        if self.native is not None:
+            return _Instance(self.native)
+        return _Instance(self, self.notice if self.left else None)
+
+    def notice(self) -> None:
+        """An instance has replayed ``left`` times."""
+        from tapegrad.program.lower.tier import request
+
+        request(self)
 
     def replay_into(self, arguments: Sequence[Any], out: Sequence[np.ndarray]) -> bool:
         """Replay and write results to ``out``; ``False`` if a guard failed or a kernel refused."""
@@ -257,14 +349,22 @@ class Program:
 
     def looked(self, k: int) -> np.ndarray:
         """The value that guard ``k`` saw when this thread's last replay failed."""
-        return self._seen.pop(threading.get_ident())
+        return self.shared.seen.pop(threading.get_ident())
+
+
+def _hot(status: int, notice: Callable[[], None] | None) -> bool:
+    """Whether a status says that the program has run, and often."""
+    if status == vm.HOT and notice is not None:
+        notice()
+    return status == vm.HOT
 
 
 class _Instance:
     """What one replay at a time writes to."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, notice: Callable[[], None] | None = None) -> None:
         p = self.program = program
+        self.notice = notice
         self.memory, base = aligned(p.memory_bytes)
         self.start = base - address_of(self.memory)
         self.memory[self.start : self.start + p.memory_bytes] = p.image
@@ -287,6 +387,7 @@ class _Instance:
             buffers,
         )
         f[vm.SPECS], f[vm.RUN_TILES] = address_of(p.specs), p.run_tiles
+        f[vm.LEFT] = p.left if notice is not None else 0
         self.frame_at = address_of(f)
         self.inputs = [(k, self.view(at, spec)) for k, at, spec in p.near_inputs]
         self.captured = [(number, p.trace.captures[k][1]) for number, k in p.captured]
@@ -317,7 +418,7 @@ class _Instance:
         p = self.program
         for k, view in self.inputs:
             view[...] = arrays[k]
-        if self.captured and not (p.steady and self.version == p.version):
+        if self.captured and not (p.shared.steady and self.version == p.shared.version):
             self._fetch()
         for number, k in p.far_inputs:
             self.ext[number] = data_address(arrays[k])
@@ -327,7 +428,7 @@ class _Instance:
             results[k] = a
             self.ext[number] = data_address(a)
         status = vm.execute(p.run_program, self.frame_at)
-        if status:
+        if status and not _hot(status, self.notice):
             return self._failed(status)
         if out is None:
             for k, view in self.outputs:
@@ -342,7 +443,7 @@ class _Instance:
 
     def replay(self, arguments: Sequence[Any]) -> list[Any] | None:
         """Replay on this instance's memory; results as users want them."""
-        if not (self.plain and self.program.steady):
+        if not (self.plain and self.program.shared.steady):
             try:
                 arrays = [a if a.__class__ is np.ndarray else np.array(a) for a in arguments]
                 _, results = self.run(arrays, None)
@@ -351,7 +452,7 @@ class _Instance:
             if results is None:
                 return None
             return [a if a.shape else a.item() for a in results]
-        if self.captured and self.version != self.program.version:
+        if self.captured and self.version != self.program.shared.version:
             self._fetch()
         return self.quick(arguments)
 
@@ -361,12 +462,13 @@ class _Instance:
         What a small program costs is what Python does around it: attributes, loops, a comprehension.
         """
         execute, target, frame, doubles = vm.execute, self.target, self.frame_at, self.doubles
-        inputs, results = tuple(self.inputs), tuple(self.results)
+        inputs, results, notice = tuple(self.inputs), tuple(self.results), self.notice
 
         def general(arguments: Sequence[Any]) -> list[Any] | None:
             for k, view in inputs:
                 view[...] = arguments[k]
-            if execute(target, frame):
+            status = execute(target, frame)
+            if status and not _hot(status, notice):
                 return None
             return [
                 doubles[i] if view is None else view.copy() if view.shape else view.item()
@@ -382,7 +484,8 @@ class _Instance:
 
         def value_and_array(arguments: Sequence[Any]) -> list[Any] | None:
             argument[...] = arguments[k]
-            if execute(target, frame):
+            status = execute(target, frame)
+            if status and not _hot(status, notice):
                 return None
             return [doubles[number], gradient.copy()]
 
@@ -390,7 +493,7 @@ class _Instance:
 
     def _fetch(self) -> None:
         """Look up where captured arrays lie."""
-        self.version = self.program.version
+        self.version = self.program.shared.version
         self.kept = [capture.array() for _, capture in self.captured]
         for (number, _), a in zip(self.captured, self.kept):
             self.ext[number] = data_address(a)
@@ -418,5 +521,5 @@ class _Instance:
             value = np.frombuffer(raw, spec.dtype).reshape(spec.shape).copy()
         else:
             value = self.view(place + offset, spec).copy()
-        p._seen[threading.get_ident()] = value
+        p.shared.seen[threading.get_ident()] = value
         return k, None

@@ -39,11 +39,13 @@ __all__ = [
     "C_FUSED",
     "C_INPUT",
     "C_LOAD",
+    "C_NATIVE",
     "C_REGION",
     "C_SCALAR",
     "C_SINK",
     "C_VIEW",
     "G_CALL",
+    "G_NATIVE",
     "G_REGION",
     "G_SCALARS",
     "Schedule",
@@ -58,19 +60,21 @@ C_CALL = 4  # a structured or movement kernel
 C_VIEW = 5  # a block of its operand's memory: nothing to run
 C_LOAD = 6  # one element of an array outside of the program's memory: copied
 C_FUSED = 7  # a product or quotient that the only row reading it computes
+C_NATIVE = 8  # machine code (``program.lower``)
 
-G_SCALARS, G_REGION, G_CALL = 0, 1, 2  # kinds of groups
+G_SCALARS, G_REGION, G_CALL, G_NATIVE = 0, 1, 2, 3  # kinds of groups
 
 BATCH_LIMIT = 512  # calls of one kernel that are made at once
+NATIVE_BATCH = 64  # the same in machine code, where an operand may be a small array
 REGION_LIMIT = 384  # rows: bounds the registers of a region
 
 
 @jit
-def _classify(code, info, specs, blocks, far, cls, root, offset):
+def _classify(code, info, specs, blocks, far, native, cls, root, offset):
     """Class of each row; for views, whose memory they show and where (in bytes).
 
     ``blocks[sig]`` tells whether a movement takes a contiguous block; ``far[i]`` whether an input is not
-    copied into the program's memory.
+    copied into the program's memory; ``native[i]`` whether a row becomes machine code.
     """
     for i in range(len(code)):
         op, spec = code[i, OP], code[i, SPEC]
@@ -80,6 +84,9 @@ def _classify(code, info, specs, blocks, far, cls, root, offset):
         offset[i] = 0
         if kind == KIND_INPUT:
             cls[i] = C_INPUT
+            continue
+        if native[i]:
+            cls[i] = C_NATIVE
             continue
         if kind == KIND_MOVEMENT:
             x = code[i, X]
@@ -121,8 +128,8 @@ def _classify(code, info, specs, blocks, far, cls, root, offset):
 @jit
 def _group(code, info, specs, cls, root, n_shapes, group, kinds, shapes, counts):
     """Put rows into groups; returns how many there are."""
-    last = allocate(n_shapes + 1)
-    for k in range(n_shapes + 1):
+    last = allocate(n_shapes + 2)
+    for k in range(n_shapes + 2):
         last[k] = -1
     n = 0
     for i in range(len(code)):
@@ -131,9 +138,11 @@ def _group(code, info, specs, cls, root, n_shapes, group, kinds, shapes, counts)
         if c in (C_INPUT, C_VIEW):
             continue
         op = code[i, OP]
-        together = c in (C_SCALAR, C_REGION, C_SINK)
+        together = c in (C_SCALAR, C_REGION, C_SINK, C_NATIVE)
         spec = code[code[i, X], SPEC] if c == C_SINK else code[i, SPEC]
-        shape = n_shapes if c == C_SCALAR else specs[spec, SHAPE_ID]
+        shape = specs[spec, SHAPE_ID]
+        if c in (C_SCALAR, C_NATIVE):
+            shape = n_shapes + (c == C_NATIVE)
         earliest = 0
         for k in range(info[op, ARITY]):
             o = code[i, X + k]
@@ -146,6 +155,8 @@ def _group(code, info, specs, cls, root, n_shapes, group, kinds, shapes, counts)
             inside = False
             if c == C_SCALAR:
                 inside = kinds[g] == G_SCALARS
+            elif c == C_NATIVE:
+                inside = kinds[g] == G_NATIVE
             elif together and kinds[g] == G_REGION and r == o:
                 inside = cls[o] == C_REGION and specs[code[o, SPEC], SHAPE_ID] == shape
             if not inside:
@@ -154,12 +165,14 @@ def _group(code, info, specs, cls, root, n_shapes, group, kinds, shapes, counts)
         g = -1
         if together:
             g = last[shape]
-            if g < earliest or (c != C_SCALAR and counts[g] >= REGION_LIMIT):
+            if g < earliest or (c in (C_REGION, C_SINK) and counts[g] >= REGION_LIMIT):
                 g = -1
         if g < 0:
             g = n
             n += 1
-            kinds[g] = G_SCALARS if c == C_SCALAR else G_REGION if together else G_CALL
+            kinds[g] = G_REGION if together else G_CALL
+            if c in (C_SCALAR, C_NATIVE):
+                kinds[g] = G_SCALARS if c == C_SCALAR else G_NATIVE
             shapes[g] = spec
             counts[g] = 0
             if together:
@@ -360,16 +373,24 @@ class Schedule:
         Slots that are read from outside.
     kernel, callable_ : ndarray
         Per row, its kernel, and whether several such scalars can be run by one call of it.
+    native : ndarray of bool
+        Rows that become machine code.
     """
 
     def __init__(
-        self, trace: Trace, far: np.ndarray, pinned: list[int], kernel: np.ndarray, callable_: np.ndarray
+        self,
+        trace: Trace,
+        far: np.ndarray,
+        pinned: list[int],
+        kernel: np.ndarray,
+        callable_: np.ndarray,
+        native: np.ndarray,
     ) -> None:
         code, n = trace.code, len(trace)
         info, specs = library.info, spec_table.rows
         blocks = np.array([_takes_block(s) for s in trace.signatures] or [False])
         self.cls, self.root, self.offset = (np.zeros(n, np.int64) for _ in range(3))
-        _classify(code, info, specs, blocks, far, self.cls, self.root, self.offset)
+        _classify(code, info, specs, blocks, far, native, self.cls, self.root, self.offset)
         self.group, self.fused = np.zeros(n, np.int64), np.zeros(n, np.int64)
         kinds, shapes, counts = (np.zeros(n + 1, np.int64) for _ in range(3))
         count = _group(
@@ -405,18 +426,19 @@ class Schedule:
         """Bring calls of the same kernel together, stretch by stretch."""
         position = np.zeros(len(code), np.int64)
         batches = 0
-        for g in np.flatnonzero(self.kinds == G_SCALARS).tolist():
+        for g in np.flatnonzero((self.kinds == G_SCALARS) | (self.kinds == G_NATIVE)).tolist():
             rows = self.members[g]
-            calls = rows[called[rows] & (self.cls[rows] == C_SCALAR)]
+            calls = rows[called[rows] & ((self.cls[rows] == C_SCALAR) | (self.cls[rows] == C_NATIVE))]
             if len(calls) < 2:
                 continue
             which, queue = np.unique(kernel[calls], return_inverse=True)
             queue_of = np.full(len(code), -1, np.int64)
             queue_of[calls] = queue.reshape(-1)
             out = np.empty(len(rows), np.int64)
+            limit = BATCH_LIMIT if self.kinds[g] == G_SCALARS else NATIVE_BATCH
             batches = _batch_calls(
                 code, library.info, self.cls, self.root, self.group, queue_of, len(which), rows, position,
-                BATCH_LIMIT, out, self.batch, batches,
+                limit, out, self.batch, batches,
             )  # fmt: skip
             self.members[g] = out
 

@@ -16,7 +16,7 @@ from tapegrad.engine.edges import add_to_total, fill_constant, load_broadcast, s
 
 __all__ = [
     "BATCH", "BATCH_BYTES", "CALL", "COPY", "END", "FRAME", "GUARD", "INLINE", "MASKED_DIVIDE",
-    "MASKED_MULTIPLY", "MOVE", "MULTIPLY_ADD", "MULTIPLY_SUBTRACT", "REGION",
+    "MASKED_MULTIPLY", "MOVE", "MULTIPLY_ADD", "MULTIPLY_SUBTRACT", "NATIVE", "REGION",
     "STRUCTURED", "SUBTRACT_MULTIPLY", "TEST", "ZERO", "run_program", "run_tiles",
 ]  # fmt: skip
 
@@ -37,6 +37,7 @@ MULTIPLY_SUBTRACT = 10  # x * y - z
 SUBTRACT_MULTIPLY = 11  # z - x * y
 MASKED_MULTIPLY = 35  # [o, x, y, z]: y * z, or 0 where x is 0
 MASKED_DIVIDE = 36
+NATIVE = 37  # [word address, pending]: a stretch of scalars in machine code (``program.lower``)
 BATCH = 33  # [kernel, arity, n, (o, x, ...) * n]: one call of a kernel for n float64 scalars
 
 # Rows of the table that are inline for float64 scalars: row name -> opcode.
@@ -58,9 +59,10 @@ BATCH_BYTES = 8 * 512  # of one operand of a batch
 
 (
     CODE, MEMORY, POINTERS, KERNELS, WORDS, REGIONS, PATCHES, N_PATCHES, EXTERNAL, SCRATCH, BUFFERS, SPECS,
-    RUN_TILES, FAILED_ROW, BUSY, ARGUMENTS, RESULTS,
-) = range(17)  # fmt: skip
+    RUN_TILES, FAILED_ROW, BUSY, ARGUMENTS, RESULTS, LEFT,
+) = range(18)  # fmt: skip
 FRAME = 24
+HOT = 1 << 50  # what ``run_program`` returns after ``LEFT`` replays: success, and the program runs often
 
 # A region's record: these words, then registers (pointer entry or -1 - buffer offset; step in bytes), then
 # steps.
@@ -176,7 +178,11 @@ def _raised(frame, failed, status):
 
 
 def run_program(frame_at):
-    """Replay.  Returns 0, ``1 + index`` of the first guard that failed, or a kernel's negative status."""
+    """Replay.
+
+    Returns 0 (or ``HOT``, once), ``1 + index`` of the first guard that failed, or a kernel's negative
+    status.
+    """
     frame = at(frame_at)
     code = array(frame[CODE], 0, np.int32)
     memory = frame[MEMORY]
@@ -341,6 +347,11 @@ def run_program(frame_at):
             if failed < code[pc + 7]:
                 return failed + 1
             pc += 8
+        elif op == NATIVE:
+            failed = invoke(words[code[pc + 1]], (memory, memory, frame[EXTERNAL], failed))
+            if failed < code[pc + 2]:
+                return failed + 1
+            pc += 3
         elif op == COPY:
             copy_bytes(pointers[code[pc + 1]], pointers[code[pc + 2]], words[code[pc + 3]])
             pc += 4
@@ -348,16 +359,18 @@ def run_program(frame_at):
             fill_bytes(pointers[code[pc + 1]], 0, words[code[pc + 2]])
             pc += 3
         else:
-            return 0
+            frame[LEFT] -= 1
+            return HOT if frame[LEFT] == 0 else 0
 
 
 # Tables of a native call (``run_native``): how many entries, then (number, place, bytes) per argument or
 # result; the place is an offset in the memory, or -1 - external for what is read and written where it lies.
 T_NUMBER, T_PLACE, T_BYTES = range(3)
 
-# A handle: programs, instances per program, which program ran last, the address of ``run_program``; frames.
-H_PROGRAMS, H_INSTANCES, H_LAST, H_RUN = range(4)
-HANDLE = 4
+# A handle: programs, instances per program, which program ran last, the address of ``run_program``, whether
+# one has become hot; frames.  A frame may be replaced by that of a faster program at any time.
+H_PROGRAMS, H_INSTANCES, H_LAST, H_RUN, H_HOT = range(5)
+HANDLE = 5
 
 
 def run_native(handle_at, arguments_at, results_at):
@@ -376,9 +389,10 @@ def run_native(handle_at, arguments_at, results_at):
         if p >= programs:
             p -= programs
         k = np.int64(0)
-        while not take(handle[HANDLE + p * instances + k] + 8 * BUSY):
+        frame_at = handle[HANDLE + p * instances]
+        while not take(frame_at + 8 * BUSY):
             k = k + 1 if k + 1 < instances else np.int64(0)
-        frame_at = handle[HANDLE + p * instances + k]
+            frame_at = handle[HANDLE + p * instances + k]
         frame = at(frame_at)
         memory, external = frame[MEMORY], at(frame[EXTERNAL])
         table = at(frame[ARGUMENTS])
@@ -397,6 +411,9 @@ def run_native(handle_at, arguments_at, results_at):
             if table[q + T_PLACE] < 0:
                 external[-1 - table[q + T_PLACE]] = results[table[q + T_NUMBER]]
         status = invoke(handle[H_RUN], (frame_at,))
+        if status == HOT:
+            handle[H_HOT] = 1
+            status = np.int64(0)
         if status == 0:
             for e in range(table[0]):
                 q = 1 + 3 * e

@@ -15,6 +15,7 @@ from tapegrad.compiled.paths import Entry, Path
 from tapegrad.compiled.recording import outcome
 from tapegrad.ops.record import as_operand, record, record_elementwise, record_layout
 from tapegrad.ops.table import INPUT, Kind
+from tapegrad.program.lower.tier import begin
 from tapegrad.saved.container import LARGEST_FILE
 from tapegrad.saved.reading import MAX_BYTES, read
 from tapegrad.saved.saving import dumps, untyped
@@ -29,10 +30,13 @@ __all__ = ["Loaded", "load", "loads"]
 class Loaded(Compiled):
     """A compiled function that was read from a file: it replays what was recorded, and records nothing."""
 
-    def __init__(self, data: bytes, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, data: bytes, max_bytes: int = MAX_BYTES, tier: str = "auto") -> None:
         header, self._saved = read(data, max_bytes)
         self._environment_of_none = Environment(len)  # nothing is captured: what was, is constant
-        super().__init__(_Replayer(self))
+        super().__init__(_Replayer(self), tier=tier)
+        for entry in self._saved.values():
+            for path in entry.paths:
+                begin(path.program, tier)
         self._max_bytes = max_bytes
         self._name = self.__name__ = self.__qualname__ = header["name"]
         self._static_nums = frozenset(_integers(header["static_argnums"]))
@@ -47,7 +51,7 @@ class Loaded(Compiled):
         return self
 
     def __deepcopy__(self, memo: dict) -> Loaded:
-        return Loaded(dumps(self), self._max_bytes)
+        return Loaded(dumps(self), self._max_bytes, self._tier)
 
     def clear(self) -> None:
         """Forget the statistics; what was loaded stays."""
@@ -200,15 +204,15 @@ def _advance(trace: Trace, values: list[Any], start: int, stop: int) -> int:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def loads(data: bytes, max_bytes: int = MAX_BYTES) -> Loaded:
+def loads(data: bytes, max_bytes: int = MAX_BYTES, tier: str = "auto") -> Loaded:
     """What `load` gives back, from the bytes of a file."""
     try:
-        return Loaded(data, max_bytes)
+        return Loaded(data, max_bytes, tier)
     except TapeError as error:
         raise TapeError(f"load: the saved tape is refused: {error}") from error
 
 
-def load(path: Any, *, max_bytes: int = MAX_BYTES) -> Loaded:
+def load(path: Any, *, max_bytes: int = MAX_BYTES, tier: str = "auto") -> Loaded:
     """Read a compiled function that `Compiled.save` has written.
 
     Parameters
@@ -218,6 +222,8 @@ def load(path: Any, *, max_bytes: int = MAX_BYTES) -> Loaded:
     max_bytes : int
         The most memory that the values of one recorded path may take together; a file may declare arrays
         of any size without containing them.
+    tier : str
+        What runs the tapes, as `compile` takes it; with ``"native"`` they are lowered here.
 
     Returns
     -------
@@ -254,6 +260,6 @@ def load(path: Any, *, max_bytes: int = MAX_BYTES) -> Loaded:
             if os.fstat(file.fileno()).st_size > LARGEST_FILE:
                 raise TapeError("it is too large")
             data = file.read()
-        return Loaded(data, max_bytes)
+        return Loaded(data, max_bytes, tier)
     except TapeError as error:
         raise TapeError(f"load: {os.fspath(path)!r} is refused: {error}") from error

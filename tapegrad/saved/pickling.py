@@ -23,6 +23,7 @@ import numpy as np
 from tapegrad.compiled.arguments import WeakMethod
 from tapegrad.compiled.captures import SIMPLE, Environment
 from tapegrad.compiled.function import Compiled
+from tapegrad.program.lower.tier import begin
 from tapegrad.saved.loaded import Loaded, loads
 from tapegrad.saved.reading import MAX_BYTES, read
 from tapegrad.saved.saving import dumps
@@ -37,7 +38,7 @@ _state = threading.local()
 def reduce(compiled: Compiled) -> tuple:
     """What ``Compiled.__reduce__`` returns."""
     if isinstance(compiled, Loaded):
-        return loads, (dumps(compiled), compiled._max_bytes)
+        return loads, (dumps(compiled), compiled._max_bytes, compiled._tier)
     reference = _reference(compiled)
     data = mark = None
     if (
@@ -149,10 +150,12 @@ def _rebuild(
             raise TapeError(
                 f"{name}: {shown} is not there in this process, and nothing was recorded before pickling"
             )
-        return loads(data)
+        return loads(data, tier=options[3])
     compiled = Compiled(function, *options)
     if data is not None and mark is not None and _fingerprint(function) == mark:
         _, entries = read(data, MAX_BYTES)
+        for path in (p for e in entries.values() for p in e.paths):
+            begin(path.program, compiled._tier)
         compiled._environments.insert(0, (Environment(function), entries))
     return compiled
 
