@@ -259,7 +259,7 @@ def _wrap(module: Any, name: str, descriptor: Any, kinds: Sequence[str]) -> None
     save, restore = api("PyEval_SaveThread", obj), api("PyEval_RestoreThread", ir.VoidType(), obj)
     from_number = api("PyLong_FromLongLong", obj, word)
     from_real = api("PyFloat_FromDouble", obj, ir.DoubleType())
-    vectorcall = api("PyObject_Vectorcall", obj, obj, objects, word, obj)
+    vectorcall = api("PyObject_VectorcallDict", obj, obj, objects, word, obj)
     callee = _declare(context, module, descriptor)
 
     wrapper = ir.Function(module, ir.FunctionType(obj, [obj, objects, word]), name)
