@@ -14,319 +14,25 @@ Numba's own pipeline takes over (``refused`` notes which and why).
 from __future__ import annotations
 
 import operator
-import types as pytypes
 from typing import Any
 
 from llvmlite import ir as llvmir
-from numba.core import cgutils, errors, fastmathpass, funcdesc, interpreter, ir, targetconfig, types, typing
+from numba.core import cgutils, fastmathpass, funcdesc, interpreter, ir, targetconfig, types, typing
 from numba.core.compiler import compile_result
 from numba.core.environment import Environment
+
+from tapegrad._inference import BOOL, INT, Inference, Items, Range, function_type
 
 __all__ = ["refused", "short"]
 
 refused: dict[str, str] = {}  # functions that took the long way, and why
 
 _WORD = llvmir.IntType(64)
-_INT, _BOOL = types.int64, types.boolean
+_implementations: dict[Any, Any] = {}  # Numba's, by function and signature
 
 
-class _Unsupported(errors.UnsupportedError):
-    pass
-
-
-class _Range(types.Type):
-    """A ``range`` and its iterator; ``step`` is known."""
-
-    kind = _INT
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-        super().__init__(f"tapegrad_range({step})")
-
-
-class _Items(types.Type):
-    """A tuple that a loop goes through."""
-
-    def __init__(self, kind: Any) -> None:
-        self.kind, self.count = kind.dtype, kind.count
-        super().__init__(f"tapegrad_items({kind})")
-
-
-class _Pair(types.Type):
-    """What ``iternext`` gives: an item, and whether there was one."""
-
-    def __init__(self, kind: Any) -> None:
-        self.kind = kind
-        super().__init__(f"tapegrad_pair({kind})")
-
-# Numba's answers: they depend on types alone.
-_signatures: dict[Any, Any] = {}
-_implementations: dict[Any, Any] = {}
-_function_types: dict[Any, Any] = {}
-
-
-def _function_type(typing_context: Any, function: Any) -> Any:
-    found = _function_types.get(function)
-    if found is None:
-        found = _function_types[function] = typing_context.resolve_value_type(function)
-    return found
-
-
-def _resolve(typing_context: Any, function: Any, arguments: tuple) -> Any:
-    """The signature with which ``function``, a Numba type, takes these arguments."""
-    if isinstance(function, types.Dispatcher):
-        return function.get_call_type(typing_context, arguments, {})
-    key = function, arguments
-    found = _signatures.get(key)
-    if found is None:
-        found = typing_context.resolve_function_type(function, arguments, {})
-        if found is None:
-            raise _Unsupported(f"{function} of {arguments}")
-        _signatures[key] = found
-    return found
-
-
-class _Function:
+class _Function(Inference):
     """One function on its way from Numba's IR to LLVM's."""
-
-    def __init__(self, state: Any, func_ir: Any) -> None:
-        self.state, self.func_ir = state, func_ir
-        self.typing, self.context = state.typingctx, state.targetctx
-        self.blocks = sorted(func_ir.blocks.items())
-        self.types: dict[str, Any] = {}
-        self.calls: dict[int, Any] = {}  # id of an expression or statement -> signature
-        self.constants: dict[str, Any] = {}  # temporaries that stand for a Python value
-        self.home: dict[str, int] = {}  # variable -> the block in which all of it happens, or -1
-        self.assigned: dict[str, int] = {}  # how often
-        for _, block in self.blocks:
-            for s in block.body:
-                if isinstance(s, ir.Assign):
-                    self.assigned[s.target.name] = self.assigned.get(s.target.name, 0) + 1
-        self.result: Any = None
-
-    # --- types ------------------------------------------------------------------------------------
-
-    def infer(self) -> Any:
-        """Find the type of every variable; returns the type of the result."""
-        for name, kind in zip(self.func_ir.arg_names, self.state.args):
-            self.types["arg." + name] = kind
-        for _ in range(8):
-            before = dict(self.types), self.result
-            self.unknown = 0
-            for offset, block in self.blocks:
-                self.block = offset
-                for statement in block.body:
-                    self.visit(statement)
-            if (self.types, self.result) == before and not self.unknown:
-                break
-        else:
-            raise _Unsupported("types that take more than a few sweeps, or depend on themselves")
-        wanted = self.state.return_type
-        return self.result if wanted is None else wanted
-
-    def use(self, variable: Any) -> Any:
-        """The type of a variable that the current block reads."""
-        name = variable.name
-        if self.home.setdefault(name, self.block) != self.block:
-            self.home[name] = -1
-        found = self.types.get(name)
-        if found is None:
-            self.unknown += 1
-        return found
-
-    def define(self, name: str, kind: Any) -> None:
-        old = self.types.get(name)
-        if old is None or old == kind:
-            self.types[name] = kind
-        elif {old, kind} == {_INT, _BOOL}:
-            self.types[name] = _INT
-        elif name.startswith("$phi"):  # what a conditional expression leaves: here Numba unifies, too
-            self.types[name] = self.unify(old, kind)
-        else:
-            raise _Unsupported(f"{name} is {old} and {kind}")
-
-    def unify(self, x: Any, y: Any) -> Any:
-        found = self.typing.unify_pairs(x, y)
-        if not isinstance(found, (types.Number, types.Boolean)):
-            raise _Unsupported(f"{x} or {y}")
-        return found
-
-    def visit(self, s: Any) -> None:
-        if isinstance(s, ir.Assign):
-            name = s.target.name
-            if self.home.setdefault(name, self.block) != self.block:
-                self.home[name] = -1
-            kind = self.type_of(s)
-            if kind is not None:
-                self.define(name, kind)
-        elif isinstance(s, (ir.SetItem, ir.StaticSetItem)):
-            index = s.index if isinstance(s, ir.SetItem) else s.index_var
-            kinds = self.use(s.target), self.use(index), self.use(s.value)
-            if None not in kinds:
-                found = _resolve(self.typing, _function_type(self.typing, operator.setitem), kinds)
-                self.calls[id(s)] = found
-        elif isinstance(s, ir.Return):
-            kind = self.use(s.value)
-            if kind is None or kind == self.result:
-                return
-            self.result = kind if self.result is None else self.unify(self.result, kind)
-        elif isinstance(s, ir.Branch):
-            self.use(s.cond)
-        elif not isinstance(s, (ir.Jump, ir.PopBlock)):
-            raise _Unsupported(type(s).__name__)
-
-    def type_of(self, s: Any) -> Any:
-        value = s.value
-        if isinstance(value, (ir.Const, ir.Global, ir.FreeVar)):
-            return self.type_of_constant(s.target.name, value.value)
-        if isinstance(value, ir.Var):
-            return self.use(value)
-        if isinstance(value, ir.Arg):
-            return types.unliteral(self.types["arg." + value.name])
-        if not isinstance(value, ir.Expr):
-            raise _Unsupported(type(value).__name__)
-        method = getattr(self, "type_" + value.op, None)
-        if method is None:
-            raise _Unsupported(value.op)
-        return method(s, value)
-
-    def type_of_constant(self, name: str, value: Any) -> Any:
-        if self.assigned[name] == 1:
-            self.constants[name] = value
-        if isinstance(value, bool):
-            return _BOOL
-        if isinstance(value, int):
-            if not -(2**63) <= value < 2**64:
-                raise _Unsupported("a number beyond 64 bits")
-            return _INT if value < 2**63 else types.uint64
-        if isinstance(value, float):
-            return types.float64
-        if value is None:
-            return types.none
-        if isinstance(value, pytypes.ModuleType):
-            return types.Module(value)
-        try:
-            return _function_type(self.typing, value)
-        except TypeError:  # cannot be hashed: an array
-            return self.typing.resolve_value_type(value)
-
-    def type_cast(self, s: Any, e: Any) -> Any:
-        return self.use(e.value)
-
-    def type_getattr(self, s: Any, e: Any) -> Any:
-        kind = self.use(e.value)
-        if not isinstance(kind, types.Module):
-            raise _Unsupported(f"attribute {e.attr}")
-        return self.type_of_constant(s.target.name, getattr(kind.pymod, e.attr))
-
-    def type_binop(self, s: Any, e: Any) -> Any:
-        kinds = self.use(e.lhs), self.use(e.rhs)
-        function = e.immutable_fn if e.op == "inplace_binop" else e.fn
-        if None in kinds:
-            return None
-        if function is operator.pow:
-            raise _Unsupported("powers")
-        if function is operator.contains:
-            if not isinstance(kinds[0], types.BaseTuple) or {*kinds[0].types, kinds[1]} != {_INT}:
-                raise _Unsupported(f"{kinds[1]} in {kinds[0]}")
-            return _BOOL
-        found = self.calls[id(e)] = _resolve(self.typing, _function_type(self.typing, function), kinds)
-        return found.return_type
-
-    type_inplace_binop = type_binop
-
-    def type_unary(self, s: Any, e: Any) -> Any:
-        kind = self.use(e.value)
-        if kind is None:
-            return None
-        found = self.calls[id(e)] = _resolve(self.typing, _function_type(self.typing, e.fn), (kind,))
-        return found.return_type
-
-    def type_getitem(self, s: Any, e: Any) -> Any:
-        kinds = self.use(e.value), self.use(e.index)
-        if None in kinds:
-            return None
-        found = self.calls[id(e)] = _resolve(self.typing, _function_type(self.typing, operator.getitem), kinds)
-        if isinstance(found.return_type, types.Array):
-            raise _Unsupported("a view")
-        return found.return_type
-
-    def type_static_getitem(self, s: Any, e: Any) -> Any:
-        kind = self.use(e.value)
-        if e.index_var is not None:
-            self.use(e.index_var)
-        if kind is None:
-            return None
-        if isinstance(kind, types.BaseTuple):
-            if not isinstance(e.index, int):
-                raise _Unsupported("a part of a tuple")
-            return kind.types[e.index]
-        index = _INT if isinstance(e.index, int) else self.use(e.index_var)
-        if e.index_var is None or index is None:
-            raise _Unsupported("static index")
-        found = _resolve(self.typing, _function_type(self.typing, operator.getitem), (kind, index))
-        if isinstance(found.return_type, types.Array):
-            raise _Unsupported("a view")
-        self.calls[id(e)] = found
-        return found.return_type
-
-    def type_build_tuple(self, s: Any, e: Any) -> Any:
-        kinds = [self.use(item) for item in e.items]
-        return None if None in kinds else types.Tuple.from_types(kinds)
-
-    def type_exhaust_iter(self, s: Any, e: Any) -> Any:
-        kind = self.use(e.value)
-        if kind is not None and not (isinstance(kind, types.BaseTuple) and kind.count == e.count):
-            raise _Unsupported("unpacking")
-        return kind
-
-    def type_getiter(self, s: Any, e: Any) -> Any:
-        kind = self.use(e.value)
-        if isinstance(kind, types.UniTuple):
-            return _Items(kind)
-        if kind is not None and not isinstance(kind, _Range):
-            raise _Unsupported(f"a loop over {kind}")
-        return kind
-
-    def type_iternext(self, s: Any, e: Any) -> Any:
-        kind = self.use(e.value)
-        return kind and _Pair(kind.kind)
-
-    def type_pair_first(self, s: Any, e: Any) -> Any:
-        kind = self.use(e.value)
-        return kind and kind.kind
-
-    def type_pair_second(self, s: Any, e: Any) -> Any:
-        return self.use(e.value) and _BOOL
-
-    def type_call(self, s: Any, e: Any) -> Any:
-        function = self.use(e.func)
-        kinds = [self.use(a) for a in e.args]
-        if e.kws or e.vararg:
-            raise _Unsupported("keywords")
-        if function is None or None in kinds:
-            return None
-        python = self.constants.get(e.func.name)
-        if python is range:
-            step = self.constants.get(e.args[2].name) if len(kinds) == 3 else 1
-            if not isinstance(step, int) or not step or any(k != _INT for k in kinds):
-                raise _Unsupported("range")
-            return _Range(step)
-        if python is bool and kinds[0] in (_INT, _BOOL):
-            return _BOOL
-        if python in (min, max) and kinds == [_INT, _INT]:
-            return _INT
-        if not isinstance(function, (types.Callable, types.NumberClass)):
-            raise _Unsupported(f"a call of {function}")
-        if getattr(python, "_prefer_literal", False):
-            kinds = [
-                types.literal(self.constants[a.name]) if isinstance(self.constants.get(a.name), int) else k
-                for k, a in zip(kinds, e.args)
-            ]
-        found = self.calls[id(e)] = _resolve(self.typing, function, tuple(kinds))
-        return found.return_type
-
-    # --- code -------------------------------------------------------------------------------------
 
     def lower(self, descriptor: Any) -> None:
         """Write the function into a module of the library."""
@@ -376,7 +82,7 @@ class _Function:
         return self.context.cast(self.builder, value, own, kind)
 
     def constant(self, kind: Any, value: Any) -> Any:
-        if kind == _INT:
+        if kind == INT:
             return llvmir.Constant(_WORD, value)
         return self.context.get_constant_generic(self.builder, kind, value)
 
@@ -419,13 +125,13 @@ class _Function:
             signature = self.calls[id(s)]
             items = (s.target, index, s.value)
             arguments = [self.load(v, k) for v, k in zip(items, signature.args)]
-            self.call(_function_type(self.typing, operator.setitem), signature, arguments)
+            self.call(function_type(self.typing, operator.setitem), signature, arguments)
         elif isinstance(s, ir.Return):
             kind = self.descriptor.restype
             value = self.context.get_return_value(b, kind, self.load(s.value, kind))
             self.context.call_conv.return_value(b, value)
         elif isinstance(s, ir.Branch):
-            b.cbranch(self.load(s.cond, _BOOL), self.at[s.truebr], self.at[s.falsebr])
+            b.cbranch(self.load(s.cond, BOOL), self.at[s.truebr], self.at[s.falsebr])
         elif isinstance(s, ir.Jump):
             b.branch(self.at[s.target])
 
@@ -436,9 +142,9 @@ class _Function:
             own = self.type_of_constant(name, value.value)
             return self.context.cast(self.builder, self.constant(own, value.value), own, kind)
         if isinstance(value, ir.Var):
-            if isinstance(kind, (_Range, _Items)):  # the iterator, under the name it has in the loop
+            if isinstance(kind, (Range, Items)):  # the iterator, under the name it has in the loop
                 self.slots[name] = self.slots[value.name]
-                if isinstance(kind, _Items):
+                if isinstance(kind, Items):
                     self.copies[name] = self.copies[value.name]
                 return None
             return self.load(value, kind)
@@ -462,25 +168,23 @@ class _Function:
                 found = self.builder.or_(
                     found, self.builder.icmp_signed("==", self.builder.extract_value(items, k), item)
                 )
-            return self.context.cast(self.builder, found, _BOOL, self.types[name])
+            return self.context.cast(self.builder, found, BOOL, self.types[name])
         signature = self.calls[id(e)]
         arguments = [self.load(v, k) for v, k in zip((e.lhs, e.rhs), signature.args)]
         function = e.immutable_fn if e.op == "inplace_binop" else e.fn
-        return self.call(_function_type(self.typing, function), signature, arguments)
+        return self.call(function_type(self.typing, function), signature, arguments)
 
     write_inplace_binop = write_binop
 
     def write_unary(self, name: str, e: Any) -> Any:
         signature = self.calls[id(e)]
-        return self.call(
-            _function_type(self.typing, e.fn), signature, [self.load(e.value, signature.args[0])]
-        )
+        return self.call(function_type(self.typing, e.fn), signature, [self.load(e.value, signature.args[0])])
 
     def write_getitem(self, name: str, e: Any) -> Any:
         signature = self.calls[id(e)]
         index = e.index if e.op == "getitem" else e.index_var
         arguments = [self.load(v, k) for v, k in zip((e.value, index), signature.args)]
-        return self.call(_function_type(self.typing, operator.getitem), signature, arguments)
+        return self.call(function_type(self.typing, operator.getitem), signature, arguments)
 
     def write_static_getitem(self, name: str, e: Any) -> Any:
         kind = self.types[e.value.name]
@@ -497,10 +201,10 @@ class _Function:
     def write_exhaust_iter(self, name: str, e: Any) -> Any:
         return self.load(e.value, self.types[name])
 
-    # An iterator is two words on the stack, the next number and where to stop; for a tuple, then a copy of it.
+    # An iterator is two words on the stack, the next number and where to stop; a tuple is copied there too.
     def write_getiter(self, name: str, e: Any) -> Any:
         kind = self.types[name]
-        if isinstance(kind, _Range):
+        if isinstance(kind, Range):
             self.slots[name] = self.slots[e.value.name]
             return
         b = self.builder
@@ -520,11 +224,11 @@ class _Function:
         b = self.builder
         kind = self.types[e.value.name]
         at, stop = self.slots[e.value.name]
-        step = kind.step if isinstance(kind, _Range) else 1
+        step = kind.step if isinstance(kind, Range) else 1
         item = number = b.load(at)
         there = b.icmp_signed("<" if step > 0 else ">", number, b.load(stop))
         b.store(b.add(number, llvmir.Constant(_WORD, step)), at)
-        if isinstance(kind, _Items):  # after the last, the first again: within the copy, and not used
+        if isinstance(kind, Items):  # after the last, the first again: within the copy, and not used
             place = b.select(there, number, llvmir.Constant(_WORD, 0))
             item = b.load(b.gep(self.copies[e.value.name], [place]))
         self.values[name] = item, there
@@ -538,14 +242,14 @@ class _Function:
     def write_call(self, name: str, e: Any) -> Any:
         b = self.builder
         kind = self.types[name]
-        if isinstance(kind, _Range):
-            values = [self.load(a, _INT) for a in e.args[:2]]
+        if isinstance(kind, Range):
+            values = [self.load(a, INT) for a in e.args[:2]]
             self.start(name, values[0] if len(values) > 1 else llvmir.Constant(_WORD, 0), values[-1])
             return None
         signature = self.calls.get(id(e))
         python = self.constants.get(e.func.name)
         if signature is None and python is bool:
-            return self.context.cast(b, self.load(e.args[0], _BOOL), _BOOL, kind)
+            return self.context.cast(b, self.load(e.args[0], BOOL), BOOL, kind)
         if signature is None:
             x, y = self.load(e.args[0]), self.load(e.args[1])
             return b.select(b.icmp_signed("<" if python is min else ">", x, y), x, y)
@@ -559,7 +263,7 @@ class _Function:
 
 
 def short(state: Any) -> Any:
-    """Compile what a Numba pipeline is about to compile; returns its result, or ``None`` if it must do that."""
+    """Compile what a Numba pipeline is about to compile; ``None`` if only that can do it."""
     try:
         with targetconfig.ConfigStack().enter(state.flags.copy()):
             return _compile(state)

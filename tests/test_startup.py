@@ -23,7 +23,7 @@ def loops(out, x, y, z):
     for i in range(3, 40, 7):
         for j in range(i, -5, -3):
             n += i * j - (j // 4) * (i % 5)
-    for i in range(0):
+    for _ in range(0):
         n = -1
     for k in (y, z, 5):
         n = n * 31 + (k << 2 | 1) ^ 9
@@ -143,7 +143,11 @@ print(sorted(_jit.compiled), _jit.CACHE_DIR)
 def process(code, cache, wait=True):
     environment = {**os.environ, "TAPEGRAD_CACHE_DIR": str(cache)}
     child = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
     )
     return finish(child) if wait else child
 
@@ -156,7 +160,13 @@ def finish(child):
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda b: b"", lambda b: b[:5], lambda b: b[:-7], lambda b: b[:99] + b"\xff" + b[100:], lambda b: b[::-1]],
+    [
+        lambda b: b"",
+        lambda b: b[:5],
+        lambda b: b[:-7],
+        lambda b: b[:99] + b"\xff" + b[100:],
+        lambda b: b[::-1],
+    ],
     ids=["empty", "no header", "cut off", "one byte", "reversed"],
 )
 def test_damaged_files_are_compiled_again(tmp_path, damage):

@@ -54,7 +54,7 @@ def rehearse(dtype: str) -> Iterator[tuple[str, Callable[[], None]]]:
 
     def by_run() -> None:
         for _ in range(2):
-            leaf, bias = (tg.tensor(v, requires_grad=True) for v in (w, one))
+            leaf, bias = (tg.as_tensor(v, requires_grad=True) for v in (w, one))
             loss = model(leaf, bias)
             loss.item()
             loss.backward()
@@ -62,7 +62,7 @@ def rehearse(dtype: str) -> Iterator[tuple[str, Callable[[], None]]]:
         for _ in range(2200):  # long enough for the tape to be reclaimed
             total = total * one
         tg.sum(total).item()
-        first = tg.tensor(w, requires_grad=True)
+        first = tg.as_tensor(w, requires_grad=True)
         (g,) = tg.autograd.grad(tg.sum(first**3 * first), [first], create_graph=True)
         tg.sum(g).backward()
 
