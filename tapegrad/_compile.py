@@ -127,12 +127,17 @@ def _optimised(library: Any, wrapper: Any, symbol: str) -> Any:
     for item in (*module.functions, *module.global_variables):
         if not item.is_declaration and item.name != symbol:
             item.linkage = "internal"
-    _optimise(library._codegen, module)
-    return module
+    _optimise(library)
+    return library._final_module
 
 
-def _optimise(codegen: Any, module: Any) -> None:
+def _optimise(library: Any) -> None:
     """LLVM's passes over a module, once: Numba prunes reference counts between two rounds of them."""
+    module, codegen = library._final_module, library._codegen
+    if any(f.name.startswith("NRT_") for f in module.functions):  # it came the long way
+        library._optimize_functions(module)
+        library._optimize_final_module()
+        return
     module.data_layout = codegen._data_layout
     made = codegen._module_pass_manager(cost="cheap")  # the name of what adds the rotation of loops
     manager, *builder = made if isinstance(made, tuple) else (made,)  # since Numba 0.62: a pair
@@ -185,7 +190,7 @@ def assembly(function: Callable, n_args: int, names: dict[str, Any], fastmath: b
         bound = _rebind(function, names, fastmath)
         library = _lower(bound, (types.int64,) * n_args, types.int64, fastmath).library
         library.finalize()
-        _optimise(library._codegen, library._final_module)
+        _optimise(library)
         return str(library._codegen._tm.emit_assembly(library._final_module))
 
 

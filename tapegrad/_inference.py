@@ -65,7 +65,7 @@ def resolve(typing_context: Any, function: Any, arguments: tuple) -> Any:
     key = function, arguments
     found = _signatures.get(key)
     if found is None:
-        found = typing_context.resolvefunction_type(function, arguments, {})
+        found = typing_context.resolve_function_type(function, arguments, {})
         if found is None:
             raise Unsupported(f"{function} of {arguments}")
         _signatures[key] = found

@@ -116,6 +116,17 @@ def test_what_the_short_way_lacks_takes_the_long_one():
     assert _jit.invoke(_jit._machine.link(code, "changes_type"), (5,)) == 5
 
 
+def test_engine_functions_may_take_the_long_way(monkeypatch):
+    # with an array among the arguments: Numba counts references to it, and must find that it need not
+    monkeypatch.setattr(_lowering, "short", lambda state: None)
+    from tapegrad.engine import walk
+
+    name = "long_clear"
+    code, needs = _compile.builtin(name, _jit.engine[walk.clear], ("<i8:1", "i", "i"))
+    assert not [n for n in needs if n.startswith("NRT")]
+    _compile._jitted.clear()
+
+
 def test_the_engine_takes_the_short_way():
     from tapegrad.engine import interpret, plan, tiles
 
