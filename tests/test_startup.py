@@ -122,7 +122,7 @@ def test_engine_functions_may_take_the_long_way(monkeypatch):
     from tapegrad.engine import walk
 
     name = "long_clear"
-    code, needs = _compile.builtin(name, _jit.engine[walk.clear], ("<i8:1", "i", "i"))
+    _, needs = _compile.builtin(name, _jit.engine[walk.clear], ("<i8:1", "i", "i"))
     assert not [n for n in needs if n.startswith("NRT")]
     _compile._jitted.clear()
 
