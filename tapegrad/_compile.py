@@ -34,7 +34,7 @@ from numba.extending import overload
 from numba.np.arrayobj import populate_array
 from numba.np.numpy_support import from_dtype
 
-from tapegrad import _intrinsics, _jit
+from tapegrad import _intrinsics, _jit, _lowering
 from tapegrad._machine import ALIASES, W_ARRAY, W_DTYPES, W_RESOLVE, Layout
 from tapegrad.kernels import memory, scalar
 from tapegrad.kernels.twins import form
@@ -96,6 +96,9 @@ class _Pipeline(compiler.Compiler):
         parts = _Parts(targetctx.codegen(), "tapegrad")
         super().__init__(typingctx, targetctx, parts, *rest)
 
+    def _compile_core(self):  # type: ignore[no-untyped-def]
+        return _lowering.short(self.state) or super()._compile_core()
+
 
 class _Compiler(_FunctionCompiler):
     def _customize_flags(self, flags: Any) -> Any:
@@ -127,9 +130,21 @@ def _optimised(library: Any, wrapper: Any, symbol: str) -> Any:
     for item in (*module.functions, *module.global_variables):
         if not item.is_declaration and item.name != symbol:
             item.linkage = "internal"
-    library._optimize_functions(module)
-    library._optimize_final_module()
+    _optimise(library)
     return library._final_module
+
+
+def _optimise(library: Any) -> None:
+    """LLVM's passes over a module, once: Numba prunes reference counts between two rounds of them."""
+    module, codegen = library._final_module, library._codegen
+    if any(f.name.startswith("NRT_") for f in module.functions):  # it came the long way
+        library._optimize_functions(module)
+        library._optimize_final_module()
+        return
+    module.data_layout = codegen._data_layout
+    made = codegen._module_pass_manager(cost="cheap")  # the name of what adds the rotation of loops
+    manager, *builder = made if isinstance(made, tuple) else (made,)  # since Numba 0.62: a pair
+    manager.run(module, *builder)
 
 
 def _assemble(library: Any, wrapper: Any, symbol: str) -> tuple[bytes, list[str]]:
@@ -178,8 +193,7 @@ def assembly(function: Callable, n_args: int, names: dict[str, Any], fastmath: b
         bound = _rebind(function, names, fastmath)
         library = _lower(bound, (types.int64,) * n_args, types.int64, fastmath).library
         library.finalize()
-        library._optimize_functions(library._final_module)
-        library._optimize_final_module()
+        _optimise(library)
         return str(library._codegen._tm.emit_assembly(library._final_module))
 
 
@@ -253,7 +267,7 @@ def _wrap(module: Any, name: str, descriptor: Any, kinds: Sequence[str]) -> None
     save, restore = api("PyEval_SaveThread", obj), api("PyEval_RestoreThread", ir.VoidType(), obj)
     from_number = api("PyLong_FromLongLong", obj, word)
     from_real = api("PyFloat_FromDouble", obj, ir.DoubleType())
-    vectorcall = api("PyObject_Vectorcall", obj, obj, objects, word, obj)
+    vectorcall = api("PyObject_VectorcallDict", obj, obj, objects, word, obj)
     callee = _declare(context, module, descriptor)
 
     wrapper = ir.Function(module, ir.FunctionType(obj, [obj, objects, word]), name)

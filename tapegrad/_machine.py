@@ -135,7 +135,7 @@ _immortal: list[Any] = []
 
 # Calls the code that the first word names; while it is zero, the Python function.
 ENTER = f"""
-declare i8* @PyObject_Vectorcall(i8*, i8**, i64, i8*)
+declare i8* @PyObject_VectorcallDict(i8*, i8**, i64, i8*)
 define i8* @tapegrad_enter(i8* %self, i8** %args, i64 %n) {{
   %place = getelementptr i8, i8* %self, i64 {Layout.DATA}
   %pointer = bitcast i8* %place to i64**
@@ -151,7 +151,7 @@ resolve:
   %at = getelementptr i64, i64* %words, i64 {W_RESOLVE}
   %word = load i64, i64* %at
   %python = inttoptr i64 %word to i8*
-  %other = tail call i8* @PyObject_Vectorcall(i8* %python, i8** %args, i64 %n, i8* null)
+  %other = tail call i8* @PyObject_VectorcallDict(i8* %python, i8** %args, i64 %n, i8* null)
   ret i8* %other
 }}
 """
@@ -161,7 +161,7 @@ _enter = 0
 def _entry() -> int:
     global _enter
     if not _enter:
-        symbols_missing(["PyObject_Vectorcall"])
+        symbols_missing(["PyObject_VectorcallDict"])
         machine = llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault", jit=True)
         module = llvm.parse_assembly(ENTER)
         _enter = link(machine.emit_object(module), "tapegrad_enter")
