@@ -66,8 +66,13 @@ def test_functions_that_depend_on_values_record_again():
     assert g(np.ones(3)).tolist() == [1.0, 2.0, 3.0] and g.stats().recordings == 1
 
 
-def test_functions_that_do_not_pickle_are_replaced_by_what_is_recorded(monkeypatch):
-    monkeypatch.delitem(sys.modules, "cloudpickle", raising=False)  # another test may have imported it
+@pytest.fixture(autouse=True)
+def without_cloudpickle(monkeypatch):
+    """Another test may have imported it."""
+    monkeypatch.delitem(sys.modules, "cloudpickle", raising=False)
+
+
+def test_functions_that_do_not_pickle_are_replaced_by_what_is_recorded():
     weights = np.array([1.0, 2.0, 3.0])
     f = tg.compile(lambda x: x * weights)
     with pytest.raises(pickle.PicklingError, match="call it first"):

@@ -105,7 +105,8 @@ def add_products_in_place(trace: Trace) -> Trace:
     target = ROWS["matmul_add"].op
     code = trace.code
     sums = (code[:, OP] == add) & (code[:, X] >= 0) & (code[:, Y] >= 0)
-    sums &= (code[code[:, X], OP] == product) | (code[code[:, Y], OP] == product)
+    first, second = (np.where(sums, code[:, k], 0) for k in (X, Y))  # constants have negative numbers
+    sums &= (code[first, OP] == product) | (code[second, OP] == product)
     if not sums.any():
         return trace
     code = code.copy()
