@@ -46,7 +46,7 @@ class Runner:
 
     def __init__(self) -> None:
         self.templates = TemplateStore()
-        self.busy = False  # a jitted loop is running; Python code that runs in between must keep off
+        self.busy = False  # a run is under way; Python code that runs in between must keep off
         self.frame = np.zeros(L.FRAME, np.int64)
         self.seen: list[Any] = [None] * L.FRAME
         self.grown: tuple = (None,) * 5
@@ -209,6 +209,7 @@ def run_forward(tape: Tape) -> None:
         return
     r = _runner(tape)
     lo = tape.evaluated
+    r.busy = True
     try:
         inputs = _begin(tape, r, n)
         if not _plan(tape, r, lo, n, False, False):
@@ -228,6 +229,7 @@ def run_forward(tape: Tape) -> None:
         _finish(tape, r, lo, n, memory, inputs, keep_saved)
     finally:
         clear(r.frame, lo, n)
+        r.busy = False
     maybe_reclaim(tape)
 
 
@@ -240,11 +242,7 @@ def _forward(tape: Tape, r: Runner, n: int, phase: int) -> None:
 
 
 def _run_loop(r: Runner, loop: Any, *arguments: int) -> None:
-    r.busy = True
-    try:
-        status = int(loop(r.frame, *arguments))
-    finally:
-        r.busy = False
+    status = int(loop(r.frame, *arguments))
     if status:
         threads.raise_pending(status)
         raise KernelError(int(r.totals[L.T_FAILED]), status)
@@ -368,6 +366,7 @@ def run_backward(
             (int(tape.code[slot, L.STATE]) & 255) | MUTATED | tape.mutations[slot][0] << 8
         )
     tape.unmarked.clear()
+    r.busy = True
     try:
         while True:
             inputs = _begin(tape, r, n)
@@ -404,6 +403,7 @@ def run_backward(
         _finish(tape, r, 0, n, memory, inputs, keep_saved)
     finally:
         clear(r.frame, 0, n)
+        r.busy = False
     return gradients  # by slot, so the caller reclaims
 
 

@@ -31,8 +31,12 @@ def maybe_reclaim(tape: Tape) -> None:
     """Reclaim if the tape has grown enough since the last time.  Nothing may be pending."""
     if len(tape.tensors) < tape.reclaim_at and tape.stored_bytes < tape.reclaim_bytes:
         return
-    if not tape.locked:
-        reclaim(tape)
+    if not tape.locked and not tape.runner.busy:
+        tape.runner.busy = True  # what interrupts this must not run the tape
+        try:
+            reclaim(tape)
+        finally:
+            tape.runner.busy = False
 
 
 def reclaim(tape: Tape) -> None:
