@@ -1,4 +1,4 @@
-"""Negative log-likelihood of a scalar Kalman filter, gradient in four parameters; by number of observations."""
+"""Negative log-likelihood of a scalar Kalman filter, gradient in four parameters; 10 to 1000 observations."""
 
 import sys
 

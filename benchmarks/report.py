@@ -2,9 +2,10 @@
 
 ``python -m benchmarks report FILE [FILE ...]``
 
-Of each workload (and number of threads) the newest results count.  They are kept in docs/benchmarks/results.json,
-from which page and plots can be made again: ``python -m benchmarks report docs/benchmarks/results.json``.
-Every figure on the page comes from there.  Only the plots need Matplotlib.
+Of each workload (and number of threads) the newest results count.  They are kept in
+docs/benchmarks/results.json, from which page and plots can be made again:
+``python -m benchmarks report docs/benchmarks/results.json``.  Every figure on the page comes from there.
+Only the plots need Matplotlib.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ def key(result: Result) -> tuple[str, int]:
 INTRODUCTION = """\
 # Benchmarks
 
-Made by `python -m benchmarks report` from [the figures of the runs](benchmarks/results.json): nothing here is typed by
-hand. In a copy of the repository everything is measured anew, and this page written, by
+Made by `python -m benchmarks report` from [the figures of the runs](benchmarks/results.json): nothing here is
+typed by hand. In a copy of the repository everything is measured anew, and this page written, by
 
 ```
 pip install -e ".[bench]"
@@ -72,18 +73,19 @@ python -m benchmarks --json figures.json
 python -m benchmarks report figures.json
 ```
 
-Contenders run in the same process, and take turns: one sample each, round after round. A figure is the median of up to 15
-samples, each at least 20 ms long where calls are shorter than that; warming up, and compiling where it is not what is
-measured, come first and are not counted. Before anything is timed, everybody's answer is compared with a reference written
-by hand in NumPy; a wrong one fails the run. Peers that are not installed are left out. The number of threads is set for all
-libraries alike, to one unless it says otherwise.
+Contenders run in the same process, and take turns: one sample each, round after round. A figure is the median
+of up to 15 samples, each at least 20 ms long where calls are shorter than that; warming up, and compiling where
+it is not what is measured, come first and are not counted. Before anything is timed, everybody's answer is
+compared with a reference written by hand in NumPy; a wrong one fails the run. Peers that are not installed are
+left out. The number of threads is set for all libraries alike, to one unless it says otherwise.
 """
 
 
 def page(runs: Sequence[Run]) -> str:
     """Write the page."""
     results = [r for run in runs for r in run["results"]]
-    parts = [INTRODUCTION, machines(runs), held(targets.evaluate(results)), pictures(results)]
+    serious = [r for run in runs if not run["smoke"] for r in run["results"]]
+    parts = [INTRODUCTION, machines(runs), held(targets.evaluate(serious)), pictures(results)]
     parts.append("## Workloads\n\nBehind a time, in brackets: how many times tapegrad's it is.\n")
     seen: list[tuple[str, int]] = []
     for result in results:
