@@ -14,17 +14,18 @@ from benchmarks.harness import main
 DEFINE_BY_RUN = ("loops", "scalars", "mlp_step", "chain", "logistic", "black_scholes", "two_threads")
 COMPILED = ("compiled", "rk4", "arm", "states", "kalman", "first_gradient")
 ARRAYS = ("mlp", "gmm", "kalman_vector", "gp", "lstm", "ratio")
-WORKLOADS = tuple(
-    name
-    for name in (
-        *("startup", "memory", "replay_memory", "peak", "threads"),
-        *DEFINE_BY_RUN,
-        *COMPILED,
-        *ARRAYS,
-        "functions",
-    )
-    if Path(__file__).with_name(f"{name}.py").exists()
+NAMES = (
+    "startup",
+    "memory",
+    "replay_memory",
+    "peak",
+    "threads",
+    *DEFINE_BY_RUN,
+    *COMPILED,
+    *ARRAYS,
+    "functions",
 )
+WORKLOADS = tuple(name for name in NAMES if Path(__file__).with_name(f"{name}.py").exists())
 
 
 def load(name):

@@ -205,16 +205,21 @@ def interleave(runners: Mapping[str, Runner], smoke: bool) -> dict[str, list[flo
         calls[name] = max(1, math.ceil(sample / statistics.median(times)))
         turns[name] = rounds if statistics.median(times) < SLOW else min(rounds, 5)
     samples: dict[str, list[float]] = {name: [] for name in runners}
-    for turn in range(rounds):
-        for name, run in runners.items():
-            if turn >= turns[name]:
-                continue
-            gc.collect()  # nobody pays for what another left behind
-            n = calls[name]
-            before = clock()
-            for _ in range(n):
-                run()
-            samples[name].append((clock() - before) / n)
+    gc.collect()
+    gc.freeze()  # or each collection below walks through all the libraries: most of a run's time
+    try:
+        for turn in range(rounds):
+            for name, run in runners.items():
+                if turn >= turns[name]:
+                    continue
+                gc.collect()  # nobody pays for what another left behind
+                n = calls[name]
+                before = clock()
+                for _ in range(n):
+                    run()
+                samples[name].append((clock() - before) / n)
+    finally:
+        gc.unfreeze()
     return samples
 
 

@@ -1,12 +1,13 @@
 """Peak memory of one value and gradient above its inputs, in megabytes and in arrays.
 
-An array is as large as everything that is differentiated by, so one array is what the gradient itself needs;
-for Black-Scholes it is one of the four.  Measured in a fresh process per contender: import, a warm-up at a
-tiny size (kernels, thread pools), the inputs; then the resident size, and the highest during the first and
-during the second evaluation at full size.  In the first one ``tapegrad, compiled`` records; what it keeps from
-then on counts in the second one.  JAX has compiled before.  The C library is told to map every large array by
-itself: left to its heuristics it keeps freed ones, more or fewer from library to library, and the figure would
-say little about how many a gradient needs.
+An array is as large as everything that is differentiated by, so the gradient itself needs one; for
+Black-Scholes an array is one of the four.
+
+Measured in a fresh process per contender: import, a warm-up at a tiny size (kernels, thread pools), the
+inputs; then the resident size, and the highest during the first and the second evaluation at full size.
+In the first one ``tapegrad, compiled`` records; what it keeps counts in the second.  JAX has compiled before.
+The C library is told to map every large array by itself: left to its heuristics it keeps freed ones, more or
+fewer from library to library, and the figure would say little about how many a gradient needs.
 
 ``python -m benchmarks.peak --child TASK CONTENDER SMOKE`` measures one.
 """
@@ -179,11 +180,10 @@ def run(session):
         contenders.insert(1, COMPILED)
         figures = {contender: fresh(name, contender, session.smoke) for contender in contenders}
         case = f"{name}, small" if session.smoke else name
-        for way, k in (("", 1), (", first evaluation", 0)):
-            megabytes = {contender: f[k] / 1e6 for contender, f in figures.items()}
-            session.record(f"{case}{way}", megabytes, "MB")
-            arrays = {contender: f[k] / f[2] for contender, f in figures.items()}
-            session.record(f"{case}{way}", arrays, "arrays")
+        megabytes = {contender: second / 1e6 for contender, (_, second, _) in figures.items()}
+        session.record(case, megabytes, "MB")
+        for way, k in ("", 1), (", first evaluation", 0):
+            session.record(case + way, {c: f[k] / f[2] for c, f in figures.items()}, "arrays")
 
 
 if __name__ == "__main__":

@@ -123,6 +123,7 @@ def draw(results: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
                 )
             axes.set(title=plot.title, xlabel=plot.size, ylabel="seconds")
             axes.grid(alpha=0.3)
+            axes.minorticks_off()
             figure.legend(loc="outside right upper", frameon=False)
             about = {"Date": None, "Creator": None, "Description": digest(plot, results)}
             figure.savefig(path, format="svg", metadata=about)

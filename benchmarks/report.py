@@ -74,10 +74,10 @@ python -m benchmarks report figures.json
 ```
 
 Contenders run in the same process, and take turns: one sample each, round after round. A figure is the median
-of up to 15 samples, each at least 20 ms long where calls are shorter than that; warming up, and compiling where
-it is not what is measured, come first and are not counted. Before anything is timed, everybody's answer is
-compared with a reference written by hand in NumPy; a wrong one fails the run. Peers that are not installed are
-left out. The number of threads is set for all libraries alike, to one unless it says otherwise.
+of up to 15 samples, each at least 20 ms long where calls are shorter than that; warming up comes first and is
+not counted, nor is compiling where that is not what is measured. Before anything is timed, everybody's answer
+is compared with a reference written by hand in NumPy; a wrong one fails the run. Peers that are not installed
+are left out. The number of threads is set for all libraries alike, to one unless it says otherwise.
 """
 
 
