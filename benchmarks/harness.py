@@ -8,6 +8,7 @@ first and are not counted.
 from __future__ import annotations
 
 import argparse
+import datetime
 import gc
 import importlib.metadata
 import json
@@ -17,6 +18,7 @@ import platform
 import statistics
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -48,6 +50,7 @@ class Session:
         self.wanted = tuple(wanted)
         self.workload = ""
         self.results: list[dict[str, Any]] = []
+        self.failed: list[dict[str, str]] = []
 
     def libraries(self, *names: str) -> list[str]:
         """Keep ``tapegrad`` and those of ``names`` that are wanted and installed."""
@@ -165,6 +168,11 @@ class Session:
             rows.append([name, shown, f"{ratio:.2f}"] if ratio and len(figures) > 1 else [name, shown])
         print_table(case, ["", "", f"/ {US}"][: len(rows[0])], rows)
 
+    def note(self, case: str, text: str) -> None:
+        """Print and keep a remark, e.g. why a contender is not there."""
+        self.results.append({"workload": self.workload, "case": case, "note": text})
+        print(f"\n  {case}: {text}", flush=True)
+
     def geometric_mean(self, case: str, contests: Iterable[Mapping[str, float]]) -> None:
         """Print each contender's geometric mean of its ratios to tapegrad."""
         logs: dict[str, list[float]] = {}
@@ -202,16 +210,21 @@ def interleave(runners: Mapping[str, Runner], smoke: bool) -> dict[str, list[flo
         calls[name] = max(1, math.ceil(sample / statistics.median(times)))
         turns[name] = rounds if statistics.median(times) < SLOW else min(rounds, 5)
     samples: dict[str, list[float]] = {name: [] for name in runners}
-    for turn in range(rounds):
-        for name, run in runners.items():
-            if turn >= turns[name]:
-                continue
-            gc.collect()  # nobody pays for what another left behind
-            n = calls[name]
-            before = clock()
-            for _ in range(n):
-                run()
-            samples[name].append((clock() - before) / n)
+    gc.collect()
+    gc.freeze()  # or each collection below walks through all the libraries: most of a run's time
+    try:
+        for turn in range(rounds):
+            for name, run in runners.items():
+                if turn >= turns[name]:
+                    continue
+                gc.collect()  # nobody pays for what another left behind
+                n = calls[name]
+                before = clock()
+                for _ in range(n):
+                    run()
+                samples[name].append((clock() - before) / n)
+    finally:
+        gc.unfreeze()
     return samples
 
 
@@ -310,6 +323,7 @@ def parse(argv: Sequence[str] | None, workloads: Sequence[str]) -> argparse.Name
     if len(workloads) > 1:
         parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(workloads)} (all)")
     parser.add_argument("--smoke", action="store_true", help="smallest sizes, no peers: does it run?")
+    parser.add_argument("--no-targets", action="store_true", help="do not sum up which targets are met")
     parser.add_argument("--json", metavar="FILE", help="also write the figures to FILE")
     parser.add_argument(
         "--peers",
@@ -342,23 +356,56 @@ def main(
     about = machine()
     print(f"{about['cpu']}, {about['cores']} cores, {about['threads']} thread(s), {about['system']}")
     print(", ".join(f"{name} {version}" for name, version in about["versions"].items()))
-    if about["load"] and about["load"][0] > 0.5 and not options.smoke:
+    if busy(about) and not options.smoke:
         print(f"other processes are running (load {about['load'][0]:.1f}): figures are provisional")
-    failed = []
+    took: dict[str, float] = {}
     for name in options.names:
         session.workload = name
         print(f"\n{name}")
+        before = time.perf_counter()
         try:
             load(name)(session)
-        except Mismatch as wrong:
-            failed.append({"workload": name, "message": str(wrong)})
-            print(f"  FAILED: {wrong}", file=sys.stderr, flush=True)
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(
-                {"machine": about, "smoke": options.smoke, "results": session.results, "failed": failed},
-                file,
-                indent=1,
-            )
-            file.write("\n")
-    return 1 if failed else 0
+        except Exception as error:  # the others' figures are not lost for it
+            if not isinstance(error, Mismatch):
+                traceback.print_exc()
+            session.failed.append({"workload": name, "message": f"{type(error).__name__}: {error}"})
+            print(f"  FAILED: {error}", file=sys.stderr, flush=True)
+        took[name] = time.perf_counter() - before
+        for result in session.results:
+            result.setdefault("threads", THREADS)
+        if options.json:
+            write(options.json, session, about, took)
+    if not options.smoke and not options.no_targets:
+        from benchmarks import targets
+
+        outcomes = targets.evaluate(session.results)
+        if set(options.names) != set(workloads) or len(workloads) == 1:
+            outcomes = [o for o in outcomes if o.target.workload in options.names]
+        if outcomes:
+            print_table("targets", targets.HEAD, targets.rows(outcomes))
+        slowest = sorted(took, key=lambda name: -took[name])[:5]
+        print(f"\n{sum(took.values()):.0f} s; most of it: ", end="")
+        print(", ".join(f"{name} {took[name]:.0f} s" for name in slowest))
+    for failure in session.failed:
+        print(f"FAILED: {failure['workload']}: {failure['message']}", file=sys.stderr)
+    return 1 if session.failed else 0
+
+
+def busy(about: Mapping[str, Any]) -> bool:
+    """Whether other processes ran when a run began."""
+    return bool(about["load"]) and about["load"][0] > 0.5
+
+
+def write(path: str, session: Session, about: Mapping[str, Any], took: Mapping[str, float]) -> None:
+    """Write what there is so far."""
+    run = {
+        "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "machine": about,
+        "smoke": session.smoke,
+        "took": {name: round(seconds, 1) for name, seconds in took.items()},
+        "results": session.results,
+        "failed": session.failed,
+    }
+    with open(path, "w") as file:
+        json.dump(run, file, indent=1)
+        file.write("\n")

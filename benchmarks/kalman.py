@@ -1,4 +1,4 @@
-"""Negative log-likelihood of a scalar Kalman filter, 300 observations, gradient in four parameters."""
+"""Negative log-likelihood of a scalar Kalman filter, gradient in four parameters; 10 to 1000 observations."""
 
 import sys
 
@@ -7,6 +7,7 @@ import numpy as np
 from benchmarks.harness import US, main
 from benchmarks.programs import NATIVE, contest
 
+LENGTH = 300  # the number of observations that targets are about
 START = np.array([0.9, 0.3, 0.8, 0.5])  # persistence, drift, both noises' deviations
 
 
@@ -64,16 +65,17 @@ def with_scan(count):
 
 
 def run(session):
-    count = session.pick(300, 20)
-    contest(
-        session,
-        f"{count} observations",
-        program,
-        (count,),
-        START,
-        # at its best: two numbers carried, all else fused
-        {"jax scan": ("jax", with_scan(count), {US: 1.0, NATIVE: 0.3})},
-    )
+    for count in session.pick((10, 30, 100, 300, 1000), (20,)):
+        contest(
+            session,
+            f"{count} observations",
+            program,
+            (count,),
+            START,
+            # at its best: two numbers carried, all else fused
+            {"jax scan": ("jax", with_scan(count), {US: 1.0, NATIVE: 0.3})},
+            unrolled=count == LENGTH,
+        )
 
 
 if __name__ == "__main__":

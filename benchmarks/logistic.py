@@ -5,7 +5,7 @@ import sys
 import numpy as np
 
 from benchmarks.harness import main
-from benchmarks.peers import value_and_grad
+from benchmarks.peers import COMPILED, value_and_grad
 
 FEATURES = 10
 
@@ -31,6 +31,7 @@ def inputs(rows):
 
 def run(session):
     libraries = session.libraries("tapegrad", "torch", "jax", "autograd", "mygrad")
+    libraries.insert(1, COMPILED)
     for rows in session.pick((100_000, 1_000_000), (2000,)):
         w, x, y = inputs(rows)
         factories = {n: lambda n=n, w=w, x=x, y=y: value_and_grad(n, loss, [w], [x, y]) for n in libraries}

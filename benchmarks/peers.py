@@ -13,7 +13,9 @@ from typing import Any
 
 from benchmarks import THREADS
 
-PEERS = ("torch", "jax", "casadi", "autograd", "mygrad")
+PEERS = ("torch", "jax", "casadi", "autograd", "mygrad", "numpy")  # NumPy where no gradient is asked for
+
+COMPILED = "tapegrad, compiled"  # beside "tapegrad", define-by-run
 
 
 @functools.cache
@@ -68,12 +70,8 @@ def value_and_grad(
     Parameters
     ----------
     name : str
-        ``"tapegrad"``: `tapegrad.compile`, NumPy in and NumPy out.  ``"tapegrad, bound"``: its ``bind`` on
-        arrays prepared once.  ``"jax"``: ``jax.jit``, device arrays in, waited for, left on the device.
-        ``"jax, NumPy in and out"``: the same with conversions.  ``"casadi"``: an SX ``Function``, NumPy in
-        and out.  ``"casadi, buffer"``: through ``Function.buffer()`` on memory prepared once, the fastest
-        call that its documentation shows.  ``"torch"``: define-by-run, there being nothing compiled that
-        suits scalar programs.
+        A library: define-by-run, except for ``"jax"``: ``jax.jit``, device arrays in, waited for, left on
+        the device.  ``"tapegrad, compiled"``: `tapegrad.compile`, NumPy in and NumPy out.
     f : callable
         Returns a scalar.
     arrays, fixed : sequences of numpy.ndarray
@@ -85,6 +83,28 @@ def value_and_grad(
         One evaluation: returns the value as a float, and one gradient per array.
     """
     return _PREPARE[name](f, tuple(arrays), tuple(fixed))
+
+
+def value(name: str, f: Callable[..., Any], arrays: Sequence[Any]) -> Callable[[], float]:
+    """Prepare the value alone, no gradient being asked for; names as in `value_and_grad`, and ``"numpy"``."""
+    library = name.split(",")[0]
+    found, xp = module(library), namespace(library)
+    if name == "numpy":
+        inputs = [a.copy() for a in arrays]
+        return lambda: float(f(xp, *inputs))
+    if name == COMPILED:
+        inputs, replay = [a.copy() for a in arrays], found.compile(lambda *xs: f(xp, *xs))
+        return lambda: float(replay(*inputs))
+    if name == "jax":
+        inputs, both = [found.numpy.asarray(a) for a in arrays], found.jit(lambda *xs: f(xp, *xs))
+        return lambda: float(both(*inputs))
+    inputs = [found.tensor(a) for a in arrays]
+
+    def run():
+        with found.no_grad():
+            return f(xp, *inputs).item()
+
+    return run
 
 
 def compiled(name: str, f: Callable[..., Any], x: Any) -> Callable[[], tuple[Any, Any]]:
@@ -125,6 +145,18 @@ def _tapegrad(f, arrays, fixed):
         value = f(xp, *leaves, *rest)
         value.backward()
         return value.item(), tuple(x.grad for x in leaves)
+
+    return run
+
+
+def _tapegrad_compiled(f, arrays, fixed):
+    tg, xp = module("tapegrad"), namespace("tapegrad")
+    both = tg.compile(tg.value_and_grad(lambda *xs: f(xp, *xs), argnums=tuple(range(len(arrays)))))
+    inputs = [a.copy() for a in (*arrays, *fixed)]
+
+    def run():
+        value, grads = both(*inputs)
+        return float(value), grads
 
     return run
 
@@ -198,7 +230,14 @@ def _mygrad(f, arrays, fixed):
     return run
 
 
-_PREPARE = {"tapegrad": _tapegrad, "torch": _torch, "jax": _jax, "autograd": _autograd, "mygrad": _mygrad}
+_PREPARE = {
+    "tapegrad": _tapegrad,
+    COMPILED: _tapegrad_compiled,
+    "torch": _torch,
+    "jax": _jax,
+    "autograd": _autograd,
+    "mygrad": _mygrad,
+}
 
 
 def _compiled_tapegrad(f, x, tier="auto"):

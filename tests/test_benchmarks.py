@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -37,6 +38,7 @@ def benchmarks():
         ("first_gradient", "replay_memory", "functions"),
         ("mlp", "gmm", "kalman_vector"),
         ("gp", "lstm", "ratio", "threads"),
+        ("scalars", "peak"),
     ],
     ids=", ".join,
 )
@@ -49,6 +51,42 @@ def test_smoke(tmp_path, names):
     assert {r["workload"] for r in figures["results"]} == set(names)
     assert all(r["median"] > 0 for r in figures["results"] if "median" in r)
     assert {"cpu", "cores", "versions"} <= set(figures["machine"])
+
+
+def test_two_threads(tmp_path):
+    if len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count())) < 2:
+        pytest.skip("needs two cores")
+    written = tmp_path / "figures.json"
+    done = run("--smoke", "--json", str(written), "two_threads")
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads(written.read_text())["results"]
+    assert {(r["workload"], r["threads"]) for r in results} == {
+        ("chain", 2),
+        ("logistic", 2),
+        ("black_scholes", 2),
+    }
+
+
+def test_a_workload_that_fails(benchmarks, tmp_path, capsys):
+    """The others run, their figures are written, and the exit status tells."""
+    harness = benchmarks("harness")
+
+    def wrong(session):
+        raise harness.Mismatch("off by one")
+
+    def broken(session):
+        raise ZeroDivisionError("no answer")
+
+    def fine(session):
+        session.record("case", {"tapegrad": 1.0}, "s")
+
+    written = tmp_path / "figures.json"
+    work = {"wrong": wrong, "broken": broken, "fine": fine}
+    assert harness.main(work.__getitem__, list(work), ["--json", str(written)]) == 1
+    figures = json.loads(written.read_text())
+    assert [f["workload"] for f in figures["failed"]] == ["wrong", "broken"]
+    assert [r["workload"] for r in figures["results"]] == ["fine"]
+    assert "off by one" in capsys.readouterr().err
 
 
 def test_unknown_workload():
@@ -99,6 +137,17 @@ def test_operations_are_counted(benchmarks):
     assert count(lambda xp, x: 2.0 * x[0] + xp.sin(x[1]) / x[2], x) == 4
     assert count(lambda xp, x: (np.eye(2) * x[0] @ np.eye(2)).sum() - 1.0, x) == 4
     assert count(lambda xp, x: x[1], x) == 0
+
+
+@pytest.mark.parametrize("name", ["tapegrad", "tapegrad, compiled", "torch", "jax", "numpy"])
+def test_values_and_gradients(benchmarks, name):
+    pytest.importorskip(name.split(",")[0])
+    chain, peers, harness = benchmarks("chain"), benchmarks("peers"), benchmarks("harness")
+    (x,) = chain.inputs(7)
+    expected = chain.reference(x)
+    harness.compare(name, peers.value(name, chain.chain, [x])(), expected[0], 1e-12)
+    if name != "numpy":
+        harness.compare(name, peers.value_and_grad(name, chain.chain, [x])(), expected, 1e-12)
 
 
 @pytest.mark.parametrize("name", ["jax", "jax, NumPy in and out", "casadi", "torch"])
