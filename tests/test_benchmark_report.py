@@ -107,7 +107,7 @@ def test_limits_on_figures(benchmarks):
 
 
 def test_all_targets(benchmarks):
-    targets, names = benchmarks("targets"), benchmarks("__main__").NAMES
+    targets, names = benchmarks("targets"), benchmarks("__main__").WORKLOADS
     assert {t.id for t in targets.TARGETS} == set(targets.GROUPS)
     for target in targets.TARGETS:
         assert target.workload in names and target.cases and target.limit > 0
