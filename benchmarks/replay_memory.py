@@ -24,7 +24,8 @@ BLOCKS = 0.05  # left per replay: less than any leak, more than a cache or two t
 def replays(f, x, out):
     """One replay, with results in new arrays or in the same ones."""
     tg, xp = peers.module(US), peers.namespace(US)
-    both = tg.compile(tg.value_and_grad(lambda x: f(xp, x)))
+    # native at once: machine code that is made on the way would count as growth
+    both = tg.compile(tg.value_and_grad(lambda x: f(xp, x)), tier="native")
     if not out:
         return lambda: both(x)
     given = (np.empty(()), np.empty_like(x))
