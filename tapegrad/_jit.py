@@ -216,6 +216,11 @@ def kernel(
     return found[0]
 
 
+def cached(name: str) -> bool:
+    """Whether a kernel is there without compiling it."""
+    return name in _kernels or (CACHE_DIR is not None and (CACHE_DIR / (name + ".code")).exists())
+
+
 def foreign(name: str, function: Callable, n_args: int, names: dict[str, Any]) -> int:
     """Compile a kernel around a user's own code; return its address."""
     with _machine.lock:

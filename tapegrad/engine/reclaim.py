@@ -12,6 +12,7 @@ import numpy as np
 from tapegrad.engine import layout as L
 from tapegrad.engine.kernel_table import library
 from tapegrad.engine.walk import NEEDS_VALUE, mark, renumber
+from tapegrad.ops import fast
 from tapegrad.tape import CAPACITY
 from tapegrad.tensor import Tensor
 
@@ -32,6 +33,7 @@ def maybe_reclaim(tape: Tape) -> None:
     if len(tape.tensors) < tape.reclaim_at and tape.stored_bytes < tape.reclaim_bytes:
         return
     if not tape.locked and not tape.runner.busy:
+        fast.install(compiling=True)  # by now enough was recorded for it to pay
         tape.runner.busy = True  # what interrupts this must not run the tape
         try:
             reclaim(tape)

@@ -140,13 +140,19 @@ def _operation(row: Row | None, form: str, named: bool, python: Callable, common
     return np.array([values[k] for k in OPERATION], np.int64)
 
 
-def install() -> None:
-    """Load the compiled form and put it in front of the Python one."""
+def install(compiling: bool = False) -> None:
+    """Load the compiled form and put it in front of the Python one.
+
+    It is only compiled when ``compiling``: half a second that a program's first gradient need not wait for.
+    """
     global installed
     if installed or not supported():
         return
-    installed = True
     from tapegrad import _jit, _machine
+
+    if not compiling and not (_jit.cached("record_elementwise") and _jit.cached("append_row")):
+        return
+    installed = True
 
     address = _jit.kernel("record_elementwise", record_elementwise, 3, {})
     common = _common()
