@@ -133,7 +133,7 @@ def _targets() -> Iterable[Target]:
     for peer, limit in (("jax", 0.5), ("torch", 0.3)):
         case = "process to first gradient, warm cache"
         yield Target("P8", case, "startup", (case,), US, (peer,), limit)
-    case = "process to first gradient, cold cache"
+    case = "process to first model's gradient, cold cache"
     yield Target("P8", f"{case} (seconds)", "startup", (case,), US, (), 5.0)
 
     for what, case, limit in (
