@@ -18,6 +18,7 @@ operation was measured and rejected: 125 ns and more, a fifth of the whole cost 
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import weakref
@@ -61,6 +62,20 @@ class TapeError(RuntimeError):
 Place = tuple[Any, int]  # a code object and an instruction offset in it: a source line, found when asked
 
 _binding = threading.Lock()
+
+
+class no_collection:
+    """Keep the garbage collector off while a row is appended: a finalizer may record."""
+
+    __slots__ = ("enabled",)
+
+    def __enter__(self) -> None:
+        self.enabled = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *exc: object) -> None:
+        if self.enabled:
+            gc.enable()
 
 
 class Ghost:
@@ -204,10 +219,13 @@ class Tape:
                 home.require_owner(t)
         if t._value is None:
             t._realize()
-        slot = len(self.tensors)
-        self.keep[slot] = t._value
-        self.append(INPUT.op | (GRAD if t._rg else 0), t._spec.id)
-        self.hold(t)
+        with no_collection():
+            if t._tape is self:  # a finalizer was quicker
+                return t._slot
+            slot = len(self.tensors)
+            self.keep[slot] = t._value
+            self.append(INPUT.op | (GRAD if t._rg else 0), t._spec.id)
+            self.hold(t)
         with _binding:  # two threads may find the same fresh leaf
             if t._tape is None:
                 t._slot, t._tape = slot, self

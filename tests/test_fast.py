@@ -229,3 +229,31 @@ def test_interrupted_between_rows():
     with pytest.raises(RuntimeError, match="interrupted"):
         (y * 2.0).detach().numpy()
     assert (x * 3.0).tolist() == [3.0, 6.0]
+
+
+def test_finalizers_that_record():
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+
+    class Recorder:
+        def __init__(self):
+            self.me = self  # the garbage collector finds it, in the middle of something
+
+        def __del__(self):
+            (x * x + 1.0).sum()
+
+    def gradient():
+        y = x
+        for _ in range(5):
+            y = tg.sin(y) * x + 0.5 - 2 / y
+        return tg.autograd.grad(y.sum(), [x])[0].tolist()
+
+    before = gc.get_threshold()
+    gc.set_threshold(1, 1, 1)
+    try:
+        found = []
+        for _ in range(50):
+            Recorder()
+            found.append(gradient())
+    finally:
+        gc.set_threshold(*before)
+    assert found == [gradient()] * 50

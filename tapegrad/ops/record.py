@@ -16,7 +16,7 @@ import numpy as np
 
 from tapegrad.ops.table import ROWS, Row
 from tapegrad.spec import BOOL, FLOAT64, Spec, broadcast_shapes, intern_spec, result_dtype
-from tapegrad.tape import GRAD, Tape, current
+from tapegrad.tape import GRAD, Tape, current, no_collection
 from tapegrad.tensor import NONLEAF, Tensor, new_result, tensor_from_array
 
 __all__ = ["Signature", "as_operand", "composite", "record", "record_elementwise", "record_layout"]
@@ -140,10 +140,12 @@ def append_row(
     /,
 ) -> Tensor:
     """Append an instruction of any kind; return the Tensor of its result.  ``ops.fast`` replaces it."""
-    tape.append(op, spec.id, x, y, (code, offset))
-    if z or signature:
-        tape.extras += (len(tape.tensors), z, signature)
-    return new_result(tape, spec, rg)
+    with no_collection():
+        tape.append(op, spec.id, x, y, (code, offset))
+        if z or signature:
+            tape.extras += (len(tape.tensors), z, signature)
+        t = new_result(tape, spec, rg)
+    return t
 
 
 def user_location(depth: int) -> tuple[Any, int] | None:
