@@ -63,7 +63,7 @@ def prepare(name, f, arrays, fixed=()):
         return _compiled(f, xp, arrays, fixed)
     if library == "jax":
         return _jax(f, xp, arrays, fixed)
-    return _eager(peers.module(library), f, xp, arrays, fixed)
+    return peers.eager(peers.module(library), xp, f, arrays, fixed)
 
 
 def _compiled(f, xp, arrays, fixed):
@@ -72,20 +72,6 @@ def _compiled(f, xp, arrays, fixed):
     places = tuple(range(len(arrays)))
     both = tg.compile(tg.value_and_grad(lambda *xs: f(xp, *xs, *fixed), argnums=places))
     return lambda: both(*arrays)
-
-
-def _eager(library, f, xp, arrays, fixed):
-    leaves = [library.tensor(a, requires_grad=True) for a in arrays]
-    fixed = [library.tensor(a) for a in fixed]
-
-    def run():
-        for x in leaves:
-            x.grad = None
-        value = f(xp, *leaves, *fixed)
-        value.backward()
-        return value.item(), tuple(x.grad for x in leaves)
-
-    return run
 
 
 def _jax(f, xp, arrays, fixed):

@@ -133,11 +133,10 @@ def compiled(name: str, f: Callable[..., Any], x: Any) -> Callable[[], tuple[Any
     return _COMPILE[name](f, x)
 
 
-def _tapegrad(f, arrays, fixed):
-    tg = module("tapegrad")
-    xp = namespace("tapegrad")
-    leaves = [tg.tensor(a, requires_grad=True) for a in arrays]
-    rest = [tg.tensor(a) for a in fixed]
+def eager(library, xp, f, arrays, fixed):
+    """Value and gradient define-by-run, in a library with PyTorch's interface."""
+    leaves = [library.tensor(a, requires_grad=True) for a in arrays]
+    rest = [library.tensor(a) for a in fixed]
 
     def run():
         for x in leaves:
@@ -147,6 +146,10 @@ def _tapegrad(f, arrays, fixed):
         return value.item(), tuple(x.grad for x in leaves)
 
     return run
+
+
+def _eager(name):
+    return lambda f, arrays, fixed: eager(module(name), namespace(name), f, arrays, fixed)
 
 
 def _tapegrad_compiled(f, arrays, fixed):
@@ -157,22 +160,6 @@ def _tapegrad_compiled(f, arrays, fixed):
     def run():
         value, grads = both(*inputs)
         return float(value), grads
-
-    return run
-
-
-def _torch(f, arrays, fixed):
-    torch = module("torch")
-    xp = namespace("torch")
-    leaves = [torch.tensor(a, requires_grad=True) for a in arrays]
-    rest = [torch.tensor(a) for a in fixed]
-
-    def run():
-        for x in leaves:
-            x.grad = None
-        value = f(xp, *leaves, *rest)
-        value.backward()
-        return value.item(), tuple(x.grad for x in leaves)
 
     return run
 
@@ -231,9 +218,9 @@ def _mygrad(f, arrays, fixed):
 
 
 _PREPARE = {
-    "tapegrad": _tapegrad,
+    "tapegrad": _eager("tapegrad"),
     COMPILED: _tapegrad_compiled,
-    "torch": _torch,
+    "torch": _eager("torch"),
     "jax": _jax,
     "autograd": _autograd,
     "mygrad": _mygrad,

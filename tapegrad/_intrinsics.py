@@ -6,6 +6,7 @@ Each function is known to engine and kernels by its plain twin in `tapegrad.kern
 from __future__ import annotations
 
 import platform
+from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -265,41 +266,20 @@ def product_error(typingctx, x, y, p):
     return kind(kind, kind, kind), codegen
 
 
-@intrinsic
-def f64_to_bits(typingctx, x):
-    """The 64 bits of a float64, as an int64."""
+def _reinterpret(source: types.Type, target: types.Type, element: ir.Type) -> Any:
+    """An intrinsic: the bits of a ``source`` read as a ``target``."""
 
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.IntType(64))
+    @intrinsic
+    def reinterpret(typingctx, x):
+        def codegen(context, builder, signature, args):
+            return builder.bitcast(args[0], element)
 
-    return types.int64(types.float64), codegen
+        return target(source), codegen
 
-
-@intrinsic
-def bits_to_f64(typingctx, bits):
-    """The float64 that 64 bits stand for."""
-
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.DoubleType())
-
-    return types.float64(types.int64), codegen
+    return reinterpret
 
 
-@intrinsic
-def f32_to_bits(typingctx, x):
-    """The 32 bits of a float32, as an int32."""
-
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.IntType(32))
-
-    return types.int32(types.float32), codegen
-
-
-@intrinsic
-def bits_to_f32(typingctx, bits):
-    """The float32 that the last 32 bits of an integer stand for."""
-
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.FloatType())
-
-    return types.float32(types.int32), codegen
+f64_to_bits = _reinterpret(types.float64, types.int64, ir.IntType(64))
+bits_to_f64 = _reinterpret(types.int64, types.float64, ir.DoubleType())
+f32_to_bits = _reinterpret(types.float32, types.int32, ir.IntType(32))
+bits_to_f32 = _reinterpret(types.int32, types.float32, ir.FloatType())

@@ -52,7 +52,7 @@ from tapegrad.kernels.memory import (
 
 __all__ = [
     "CACHE_DIR", "CACHE_ORIGIN", "allocate", "array", "at", "compiled", "copy_bytes", "fetch_add",
-    "fill_bytes", "foreign", "give_back", "inner", "invoke", "jit", "kernel", "relax", "release", "spill",
+    "fill_bytes", "foreign", "give_back", "invoke", "jit", "kernel", "relax", "release", "spill",
     "stack", "take", "words",
 ]  # fmt: skip
 
@@ -153,20 +153,19 @@ def _write(name: str, code: bytes, needs: list[str]) -> None:
         pass  # read-only or full: the code works, it is only not remembered
 
 
-def _load(name: str, make: Callable[[], tuple[bytes, list[str]]], keep: bool = True) -> int:
+def _load(name: str, make: Callable[[], tuple[bytes, list[str]]]) -> int:
     """The address of function ``name``: from the cache, or of what ``make`` compiles."""
-    found = _read(name) if keep else None
+    found = _read(name)
     if found is None:
         start = time.perf_counter()
         found = make()
-        if keep:
-            _write(name, *found)
+        _write(name, *found)
         compiled[name] = time.perf_counter() - start
     code, needs = found
     missing = _machine.symbols_missing(needs)
     if missing:
         raise RuntimeError(f"tapegrad: this process lacks {', '.join(missing)}, which {name} calls")
-    return _machine.link(code, name)
+    return _machine.link(code, name)[0]
 
 
 # --- kernels --------------------------------------------------------------------------------------
@@ -180,7 +179,6 @@ def kernel(
     n_args: int,
     names: dict[str, Any] | Callable[[], dict[str, Any]],
     fastmath: bool = False,
-    keep: bool = True,
 ) -> int:
     """Compile (or load) ``function`` as a C function of ``n_args`` integers; return its address.
 
@@ -197,8 +195,6 @@ def kernel(
         something to compile.
     fastmath : bool
         Allow reassociation, for sums that must vectorise.
-    keep : bool
-        Whether the cache may keep it: not if ``name`` could mean something else to another program.
     """
     found = _kernels.get(name)
     if found is None:
@@ -212,7 +208,7 @@ def kernel(
                     scope = names() if callable(names) else names
                     return _compile.kernel(name, function, n_args, scope, fastmath)
 
-                found = _kernels[name] = (_load(name, make, keep), None)
+                found = _kernels[name] = (_load(name, make), None)
     return found[0]
 
 
@@ -222,7 +218,10 @@ def cached(name: str) -> bool:
 
 
 def foreign(name: str, function: Callable, n_args: int, names: dict[str, Any]) -> int:
-    """Compile a kernel around a user's own code; return its address."""
+    """Compile a kernel around a user's own code; return its address.
+
+    The cache does not keep it: its name could mean something else to another program.
+    """
     with _machine.lock:
         if name not in _kernels:
             from tapegrad import _compile
@@ -294,13 +293,6 @@ def jit(function: Callable) -> Any:
 _addresses: dict[str, int] = {}
 _dtypes: list[np.dtype] = []  # their addresses are compared with
 _SYMBOL = str.maketrans({"(": "-", ")": "", ",": "_", ":": "", "<": "", ">": "", "|": ""})
-
-
-def inner(function: Callable) -> Any:
-    """Compile a function that only jitted code calls, and that no cache may keep."""
-    from tapegrad import _compile
-
-    return _compile.inner(function)
 
 
 # --- forking --------------------------------------------------------------------------------------

@@ -71,9 +71,14 @@ _declared: set[str] = set()
 def _linker() -> Any:
     global _engine
     if _engine is None:
-        machine = llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault", jit=True)
-        _engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        _engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target())
     return _engine
+
+
+def _target(opt: int = 2) -> Any:
+    """LLVM's code generator for this machine."""
+    triple = llvm.Target.from_default_triple()
+    return triple.create_target_machine(opt=opt, codemodel="jitdefault", jit=True)
 
 
 def host() -> tuple[str, str]:
@@ -102,13 +107,13 @@ def symbols_missing(names: Sequence[str]) -> list[str]:
     return missing
 
 
-def link(data: bytes, symbol: str) -> int:
-    """Load an object file into the process; return the address of one of its functions."""
+def link(data: bytes, *symbols: str) -> list[int]:
+    """Load an object file into the process; return the addresses of functions in it."""
     with lock:
         engine = _linker()
         engine.add_object_file(llvm.ObjectFileRef.from_data(data))
         engine.finalize_object()
-        return int(engine.get_function_address(symbol))
+        return [int(engine.get_function_address(symbol)) for symbol in symbols]
 
 
 # --- calling --------------------------------------------------------------------------------------
@@ -161,10 +166,9 @@ _enter = 0
 def _entry() -> int:
     global _enter
     if not _enter:
-        symbols_missing(["PyObject_VectorcallDict"])
-        machine = llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault", jit=True)
-        module = llvm.parse_assembly(ENTER)
-        _enter = link(machine.emit_object(module), "tapegrad_enter")
+        if symbols_missing(["PyObject_VectorcallDict"]):
+            raise ImportError("tapegrad: this Python does not export PyObject_VectorcallDict")
+        (_enter,) = link(_target().emit_object(llvm.parse_assembly(ENTER)), "tapegrad_enter")
     return _enter
 
 
@@ -176,11 +180,9 @@ def builtin(name: str, resolve: Callable) -> tuple[Any, np.ndarray]:
     """
     words = np.zeros(W_DTYPES + MOST_ARGUMENTS, np.int64)
     words[W_RESOLVE], words[W_ARRAY] = id(resolve), id(np.ndarray)
+    _immortal.append(resolve)
     with lock:
-        definition = _MethodDef(name.encode(), _entry(), METH_FASTCALL, None)
-        function = _new(ctypes.addressof(definition), words, None)
-    _immortal.append((definition, resolve, function))
-    return function, words
+        return fast_function(name, _entry(), words), words
 
 
 def fast_function(name: str, code: int, words: np.ndarray) -> Any:
@@ -227,15 +229,10 @@ call:
 def methods(owner: type, names: Sequence[str], code: int, words: Sequence[np.ndarray]) -> list[Any]:
     """Method descriptors of a class around the C code of ``fast_function``, called with ``self`` in front."""
     text = "".join(STUB.format(name=n, code=code, words=id(w)) for n, w in zip(names, words))
-    machine = llvm.Target.from_default_triple().create_target_machine(opt=1, codemodel="jitdefault", jit=True)
+    data = _target(opt=1).emit_object(llvm.parse_assembly(text))
     made = []
-    with lock:
-        engine = _linker()
-        engine.add_object_file(llvm.ObjectFileRef.from_data(machine.emit_object(llvm.parse_assembly(text))))
-        engine.finalize_object()
-        for name, w in zip(names, words):
-            address = int(engine.get_function_address(f"tapegrad_method_{name}"))
-            definition = _MethodDef(name.encode(), address, METH_FASTCALL, None)
-            made.append(_new_method(owner, ctypes.addressof(definition)))
-            _immortal.append((definition, w))
+    for name, w, stub in zip(names, words, link(data, *[f"tapegrad_method_{n}" for n in names])):
+        definition = _MethodDef(name.encode(), stub, METH_FASTCALL, None)
+        made.append(_new_method(owner, ctypes.addressof(definition)))
+        _immortal.append((definition, w))
     return made

@@ -5,10 +5,8 @@ is also the slot of its result, so operands always precede results and a row nee
 Elementwise operands that are Python scalars are negative: ``-(k + 1)`` names constant ``k``.
 Structured rows use ``z`` for an integer that varies from call to call (an offset).
 
-Machine code (``ops.fast``) writes rows of elementwise operations straight into the arrays.  Python appends to
-lists, several times cheaper for it than storing into arrays one element at a time; when somebody looks at
-a value, ``seal`` moves them into the arrays in bulk.  (Packing the integers into bytes at once was
-measured: what sealing gains, recording loses.)  While a list holds rows, all others go there as well.
+Operations write their row straight into the arrays: machine code (``ops.fast``) at no cost worth naming,
+Python (what machine code hands on, and all of it on Python 3.10) at that of storing a row with NumPy.
 
 ``tensors[slot]`` is the Tensor that stands for a slot: the object itself until its value has been
 computed, a weak reference afterwards.  A Tensor nobody else refers to is found by its reference count
@@ -37,10 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GRAD", "OP_MASK", "Tape", "TapeError", "current"]
 
-WIDTH = 5  # what every operation appends: op, spec, x, y and the source offset; few need more (``extras``)
 OP, SPEC, X, Y, Z, SIG, ADDR, STATE = range(8)
-CODED = 4  # of those, what goes to the first columns of ``Tape.code``
-COLUMNS = 8  # ... and per slot, where its value lies (0: nowhere) and what happened to it
+COLUMNS = 8  # an instruction; then per slot, where its value lies (0: nowhere) and what happened to it
 GRAD = 1 << 16  # flag in the op column: the result takes part in differentiation
 OP_MASK = GRAD - 1
 
@@ -102,11 +98,11 @@ class Tape:
 
     # Slots: with more than 30 attributes in a dictionary, every access on the record path would be a lookup.
     __slots__ = (
-        "anomaly", "bindings", "chunks", "code", "const_pool", "consts", "depth", "emit", "epoch",
-        "evaluated", "extras", "functions", "generation", "grad_enabled", "hold", "hooked", "ident",
+        "anomaly", "bindings", "chunks", "code", "const_pool", "consts", "depth", "epoch",
+        "evaluated", "functions", "generation", "grad_enabled", "hold", "hooked", "ident",
         "in_place_since", "keep",
         "leaves", "limit", "locked", "mutations", "offsets", "param_arrays", "param_start", "params",
-        "pending_bytes", "place", "places", "reclaim_at", "reclaim_bytes", "rows", "runner",
+        "pending_bytes", "places", "reclaim_at", "reclaim_bytes", "runner",
         "seal_every", "sealed", "sealed_consts", "signatures", "stored_bytes", "survivors", "tensors",
         "thread", "unmarked",
     )  # fmt: skip
@@ -118,15 +114,11 @@ class Tape:
         self.ident = threading.get_ident()
         self.grad_enabled = True
         self.anomaly = False
-        self.rows: list[int] = []
-        self.emit = self.rows.extend
-        self.extras: list[int] = []  # (slot, z, signature) of the rows that have them
         self.consts: list[float] = []
         self.tensors: list[Any] = []
         self.hold = self.tensors.append
         self.places: list[Any] = []
         self.offsets = np.zeros(CAPACITY + 1, np.int64)
-        self.place = self.places.append
         self.generation = 0  # counts renumberings
         self.locked = 0  # >0: slots must not be renumbered
         self.pending_bytes = 0
@@ -164,31 +156,35 @@ class Tape:
 
     # --- recording --------------------------------------------------------------------------------
 
-    def append(self, op: int, spec: int, x: int = 0, y: int = 0, where: Place | None = None) -> None:
-        """Append an instruction; its Tensor follows (the fast paths have this inline)."""
+    def append(
+        self,
+        op: int,
+        spec: int,
+        x: int = 0,
+        y: int = 0,
+        where: Place | None = None,
+        z: int = 0,
+        signature: int = 0,
+    ) -> None:
+        """Append an instruction; its Tensor follows."""
         code, offset = where or (None, 0)
         n = len(self.tensors)
-        if not self.rows and n < len(self.code):
-            self.code[n] = (op, spec, x, y, 0, 0, 0, 0)
-            self.offsets[n], self.offsets[-1] = offset, n + 1
-        else:
-            self.emit((op, spec, x, y, offset))
-        self.place(code)
+        if n >= len(self.code):
+            self._grow(n + 1)
+        self.code[n] = (op, spec, x, y, z, signature, 0, 0)
+        self.offsets[n], self.offsets[-1] = offset, n + 1
+        self.places.append(code)
 
     def relocate(self, start: int, where: Place | None, stop: int | None = None) -> None:
         """Attribute instructions ``start`` to ``stop`` to another source line."""
         stop = len(self.places) if stop is None else stop
         code, offset = where or (None, 0)
-        written = self._written()
         for i in range(start, stop):
             self.places[i] = code
-            if i < written:
-                self.offsets[i] = offset
-            else:
-                self.rows[WIDTH * (i - written) + CODED] = offset
+            self.offsets[i] = offset
 
     def _written(self) -> int:
-        """How many rows are in the arrays: sealed, or written there by machine code (``ops.fast``)."""
+        """How many rows are in the arrays, sealed or not."""
         return max(self.sealed, int(self.offsets[-1]))
 
     def constant(self, value: float) -> int:
@@ -279,31 +275,17 @@ class Tape:
         run_forward(self)
 
     def seal(self) -> int:
-        """Move what was appended into the arrays; return the number of instructions."""
-        start = self._written()
-        if start == self.sealed and not self.rows:
-            return start
-        n = len(self.tensors)
-        if len(self.rows) != WIDTH * (n - start) or len(self.places) != n:
-            start = self.sealed
+        """Take in what was appended; return the number of instructions."""
+        n = self._written()
+        if n == self.sealed:
+            return n
+        if len(self.tensors) != n or len(self.places) != n:
             self.offsets[-1] = 0
-            self._recover(start)
+            self._recover(self.sealed)
             raise RuntimeError(
                 "recording was interrupted in the middle of an operation; "
                 "the operations since the last look at a value are lost"
             )
-        if n > len(self.code):
-            self._grow(n)
-        if self.rows:
-            fresh = np.frombuffer(array("q", self.rows), np.int64).reshape(-1, WIDTH)
-            self.code[start:n, :CODED] = fresh[:, :CODED]
-            self.offsets[start:n] = fresh[:, CODED]
-            self.rows.clear()
-        if self.extras:
-            more = np.frombuffer(array("q", self.extras), np.int64).reshape(-1, 3)
-            self.code[more[:, 0], Z] = more[:, 1]
-            self.code[more[:, 0], SIG] = more[:, 2]
-            self.extras.clear()
         if len(self.consts) > self.sealed_consts:
             k = len(self.consts)
             if k > len(self.const_pool):
@@ -329,8 +311,6 @@ class Tape:
         for t in self.tensors[start:]:
             t._tape = None  # reading it says that it was lost
         del self.tensors[start:], self.places[start:]
-        self.rows.clear()
-        self.extras.clear()
 
     def parameter_arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """The signatures' integer parameters: where each starts, and all of them."""

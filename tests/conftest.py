@@ -1,6 +1,9 @@
 """Hypothesis profiles, and a fresh tape for every test."""
 
+import importlib
 import os
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -36,3 +39,14 @@ def tape():
     assert not leaked, f"the test leaked {', '.join(leaked)}"
     if len(mine) <= CHECKED:
         mine.check()
+
+
+@pytest.fixture
+def benchmarks():
+    """The benchmarks' modules, importable."""
+    root = str(Path(__file__).parents[1])
+    sys.path.insert(0, root)
+    try:
+        yield lambda name: importlib.import_module(f"benchmarks.{name}")
+    finally:
+        sys.path.remove(root)

@@ -1,25 +1,13 @@
 """Targets are held against results, and the page says what its data say."""
 
-import importlib
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(not (ROOT / "benchmarks").is_dir(), reason="needs a checkout")
-
-
-@pytest.fixture
-def benchmarks():
-    """The modules, importable."""
-    sys.path.insert(0, str(ROOT))
-    try:
-        yield lambda name: importlib.import_module(f"benchmarks.{name}")
-    finally:
-        sys.path.remove(str(ROOT))
 
 
 def result(contender, seconds, case="size 100", workload="chain", threads=1):

@@ -1,6 +1,5 @@
 """The benchmarks run and their answers are right; how fast they are is not a test's business."""
 
-import importlib
 import json
 import os
 import subprocess
@@ -18,16 +17,6 @@ pytestmark = pytest.mark.skipif(not (ROOT / "benchmarks").is_dir(), reason="need
 def run(*arguments):
     command = [sys.executable, "-m", "benchmarks", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-
-
-@pytest.fixture
-def benchmarks():
-    """The modules, importable."""
-    sys.path.insert(0, str(ROOT))
-    try:
-        yield lambda name: importlib.import_module(f"benchmarks.{name}")
-    finally:
-        sys.path.remove(str(ROOT))
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ helper.__module__ = "tapegrad.helpers"  # what kernels call is jitted if it is t
 def run(function, name, y, z):
     code, needs = _compile.kernel(name, function, 4, {}, False)
     assert not _jit._machine.symbols_missing(needs)
-    target = _jit._machine.link(code, name)
+    (target,) = _jit._machine.link(code, name)
     out, x = np.zeros(16), np.array([1.25, -3.75, 0.3, -2.5, 5.0, 3.0, 1.0, 2.0])
     status = _jit.invoke(target, (out.ctypes.data, x.ctypes.data, y, z))
     return status, out.view(np.int64).tolist()
@@ -113,7 +113,7 @@ def test_what_the_short_way_lacks_takes_the_long_one():
     _lowering.refused.clear()
     code, _ = _compile.kernel("changes_type", changes_type, 1, {}, False)
     assert "total" in _lowering.refused.pop("changes_type")
-    assert _jit.invoke(_jit._machine.link(code, "changes_type"), (5,)) == 5
+    assert _jit.invoke(*_jit._machine.link(code, "changes_type"), (5,)) == 5
 
 
 def test_engine_functions_may_take_the_long_way(monkeypatch):

@@ -24,14 +24,14 @@ COMMON = (
     "tensor_type", "float_type", "int_type", "none", "true", "false", "zero", "two", "current",
     "tape_name", "getframe", "one",
     "t_tape", "t_slot", "t_spec", "t_rg", "t_value", "t_extra", "s_id", "s_floating", "s_big", "s_joined",
-    "p_rows", "p_tensors", "p_places", "p_consts", "p_code", "p_offsets", "p_limit", "p_grad_enabled",
+    "p_tensors", "p_places", "p_consts", "p_code", "p_offsets", "p_limit", "p_grad_enabled",
     "GetAttr", "IncRef", "DecRef", "GenericAlloc", "AsLong", "AsLongOverflow", "FromLong",
     "Append", "GetFrame", "GetCode", "GetLasti", "Vectorcall", "GetItem",
 )  # fmt: skip
 (
     TENSOR, FLOAT, INT, NONE, TRUE, FALSE, ZERO, TWO, CURRENT, TAPE_NAME, GETFRAME, ONE,
     T_TAPE, T_SLOT, T_SPEC, T_RG, T_VALUE, T_EXTRA, S_ID, S_FLOATING, S_BIG, S_JOINED,
-    P_ROWS, P_TENSORS, P_PLACES, P_CONSTS, P_CODE, P_OFFSETS, P_LIMIT, P_GRAD_ENABLED,
+    P_TENSORS, P_PLACES, P_CONSTS, P_CODE, P_OFFSETS, P_LIMIT, P_GRAD_ENABLED,
     GET_ATTR, INC_REF, DEC_REF, GENERIC_ALLOC, AS_LONG, AS_LONG_OVERFLOW, FROM_LONG, APPEND, GET_FRAME,
     GET_CODE, GET_LASTI, VECTORCALL, GET_ITEM,
 ) = range(len(COMMON))  # fmt: skip
@@ -66,14 +66,18 @@ def _number_fits(c, value):
     return overflow[0] & 0xFFFFFFFF == 0 and -EXACT_INT <= whole <= EXACT_INT
 
 
+def hand_on(w, c, args, n):
+    """Let Python's form of the operation do it."""
+    return invoke(c[VECTORCALL], (w[PYTHON], args, n, int64(0)))
+
+
 def has_room(c, tape):
     """Whether a row can be written into the tape's arrays now."""
     p = at(tape)
     slot = _size(p[c[P_TENSORS]])
     room = _room(p[c[P_CODE]])
     return (
-        _size(p[c[P_ROWS]]) == 0
-        and _size(p[c[P_PLACES]]) == slot
+        _size(p[c[P_PLACES]]) == slot
         and slot < room
         and _room(p[c[P_OFFSETS]]) > room
         and slot < invoke(c[AS_LONG], (p[c[P_LIMIT]],))
@@ -128,7 +132,7 @@ def append_row(me, args, n):
             finish(c, t, tape, slot, spec, a[7])
             return t
         invoke(c[DEC_REF], (t,))
-    return invoke(c[VECTORCALL], (w[PYTHON], args, n, int64(0)))
+    return hand_on(w, c, args, n)
 
 
 def record_elementwise(me, args, n):
@@ -139,10 +143,10 @@ def record_elementwise(me, args, n):
     arity = w[ARITY]
     x = a[0]
     if n != arity or at(x)[TYPE] != c[TENSOR]:
-        return invoke(c[VECTORCALL], (w[PYTHON], args, n, int64(0)))
+        return hand_on(w, c, args, n)
     spec = at(x)[c[T_SPEC]]
     if spec == 0 or at(spec)[c[S_FLOATING]] != c[TRUE]:
-        return invoke(c[VECTORCALL], (w[PYTHON], args, n, int64(0)))
+        return hand_on(w, c, args, n)
     y = int64(0)
     y_tensor = False
     if arity == 2:
@@ -156,9 +160,9 @@ def record_elementwise(me, args, n):
                 spec = invoke(c[GET_ITEM], (at(spec)[c[S_JOINED]], other))
         known = spec != 0 and w[REFLECTED] == 0 if y_tensor else _number_fits(c, y)
         if not known:
-            return invoke(c[VECTORCALL], (w[PYTHON], args, n, int64(0)))
+            return hand_on(w, c, args, n)
     if at(spec)[c[S_BIG]] != c[FALSE]:
-        return invoke(c[VECTORCALL], (w[PYTHON], args, n, int64(0)))
+        return hand_on(w, c, args, n)
     # What may start the garbage collector, and so run any code, comes before the tape is looked at.
     t = invoke(c[GENERIC_ALLOC], (c[TENSOR], int64(0)))
     if t == 0:
@@ -177,7 +181,7 @@ def record_elementwise(me, args, n):
         if tape != 0:
             invoke(c[DEC_REF], (tape,))
         if w[NAMED] == 0 and frame == 0 and tape != 0:
-            return invoke(c[VECTORCALL], (w[PYTHON], args, n, int64(0)))
+            return hand_on(w, c, args, n)
         return int64(0)
     p = at(tape)
     slot = _size(p[c[P_TENSORS]])
@@ -186,7 +190,7 @@ def record_elementwise(me, args, n):
         invoke(c[DEC_REF], (t,))
         invoke(c[DEC_REF], (frame,))
         invoke(c[DEC_REF], (tape,))
-        return invoke(c[VECTORCALL], (w[PYTHON], args, n, int64(0)))
+        return hand_on(w, c, args, n)
     first = invoke(c[AS_LONG], (at(x)[c[T_SLOT]],))
     second = int64(0)
     grad = at(x)[c[T_RG]] != c[ZERO]

@@ -28,7 +28,7 @@ from tapegrad.tensor import Tensor
 
 __all__ = ["front", "install", "supported"]
 
-_functions: list[tuple[Row, str, FunctionType]] = []  # row, name of the Python form, what calls it
+_functions: list[tuple[Row, FunctionType]] = []  # row, what calls its Python form
 _operators: list[tuple[Row, str, str, Callable]] = []  # row, name of the Python form, attribute, that form
 _kept: list[Any] = []
 installed = False
@@ -49,7 +49,7 @@ def eligible(row: Row) -> bool:
     return floating and bool(row.rules) and row.arity <= 2
 
 
-def front(row: Row, form: str, python: Callable) -> Callable:
+def front(row: Row, python: Callable) -> Callable:
     """A function of the namespace that calls ``python`` now, and the compiled form once that is installed."""
     call = python
     if row.arity == 1:
@@ -64,7 +64,7 @@ def front(row: Row, form: str, python: Callable) -> Callable:
             return call(x, y)
 
         function = binary
-    _functions.append((row, form, function))
+    _functions.append((row, function))
     return function
 
 
@@ -94,7 +94,7 @@ _ATTRIBUTES = {
     "t_rg": (Tensor, "_rg"), "t_value": (Tensor, "_value"), "t_extra": (Tensor, "_extra"),
     "s_id": (Spec, "id"), "s_floating": (Spec, "floating"), "s_big": (Spec, "big"),
     "s_joined": (Spec, "joined"),
-    "p_rows": (Tape, "rows"), "p_tensors": (Tape, "tensors"), "p_places": (Tape, "places"),
+    "p_tensors": (Tape, "tensors"), "p_places": (Tape, "places"),
     "p_consts": (Tape, "consts"), "p_code": (Tape, "code"), "p_offsets": (Tape, "offsets"),
     "p_limit": (Tape, "limit"), "p_grad_enabled": (Tape, "grad_enabled"),
 }  # fmt: skip
@@ -153,13 +153,12 @@ def install(compiling: bool = False) -> None:
     if not compiling and not (_jit.cached("record_elementwise") and _jit.cached("append_row")):
         return
     installed = True
-
     address = _jit.kernel("record_elementwise", record_elementwise, 3, {})
     common = _common()
-    for row, form, function in _functions:
+    for row, function in _functions:
         cell = function.__closure__[0]  # type: ignore[index]
         python = cell.cell_contents
-        words = _operation(row, form, True, python, common)
+        words = _operation(row, "function", True, python, common)
         cell.cell_contents = _machine.fast_function(row.name, address, words)
     words = _operation(None, "append_row", False, record.append_row, common)
     address_of_append = _jit.kernel("append_row", append_row, 3, {})

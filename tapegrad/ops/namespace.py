@@ -137,7 +137,7 @@ _class_body = frozenset(vars(Tensor))
 def _export_row(row: Row) -> None:
     python = elementwise_functions(row)["function"]
     if fast.eligible(row):
-        python = fast.front(row, "function", elementwise_functions(row, depth=2)["function"])
+        python = fast.front(row, elementwise_functions(row, depth=2)["function"])
     function = _name(python, row.name, _docstring(row))
     stem = row.operator
     operator = operator_methods(row) if stem is not None else {}

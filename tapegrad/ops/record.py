@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.kernels.record import EXACT_INT
 from tapegrad.ops.table import ROWS, Row
 from tapegrad.spec import BOOL, FLOAT64, Spec, broadcast_shapes, intern_spec, result_dtype
 from tapegrad.tape import GRAD, Tape, current, no_collection
 from tapegrad.tensor import NONLEAF, Tensor, new_result, tensor_from_array
 
 __all__ = ["Signature", "as_operand", "composite", "record", "record_elementwise", "record_layout"]
-
-EXACT_INT = 1 << 53  # Python ints up to here are exact as float64 constants
 
 
 class Signature:
@@ -141,9 +140,7 @@ def append_row(
 ) -> Tensor:
     """Append an instruction of any kind; return the Tensor of its result.  ``ops.fast`` replaces it."""
     with no_collection():
-        tape.append(op, spec.id, x, y, (code, offset))
-        if z or signature:
-            tape.extras += (len(tape.tensors), z, signature)
+        tape.append(op, spec.id, x, y, (code, offset), z, signature)
         t = new_result(tape, spec, rg)
     return t
 

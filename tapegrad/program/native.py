@@ -163,6 +163,12 @@ def native_call(
     return call
 
 
+def _compiled(function: Callable) -> Any:
+    from tapegrad._compile import inner
+
+    return inner(function)
+
+
 # --- functions for @njit code ---------------------------------------------------------------------
 
 
@@ -202,7 +208,7 @@ def njit_function(handle: Handle) -> Callable:
         space[f"checked_{n}"] = _checked_address(s.dtype)
         space[f"as_{n}"] = np.uint8 if s.dtype.kind == "b" else s.dtype.type
     exec(compile("\n".join(lines), "<tapegrad replay>", "exec"), space)
-    function = _jit.inner(space["replay"])
+    function = _compiled(space["replay"])
     _immortal.append((function, handle))
     return function
 
@@ -216,7 +222,7 @@ def _loaded() -> Any:
     def loaded(place):  # type: ignore[no-untyped-def]
         return array(place, 1, double)[0]
 
-    return _jit.inner(loaded)
+    return _compiled(loaded)
 
 
 @functools.cache
@@ -229,7 +235,7 @@ def _refuse() -> Any:
             )
         raise IndexError("tapegrad: an index is out of bounds")
 
-    return _jit.inner(refuse)
+    return _compiled(refuse)
 
 
 @functools.cache

@@ -290,9 +290,7 @@ def _again(scratch: Scratch, row: _Row, operands: list[Any], out: Spec | None = 
         return record(row.row, operands, row.static, RAW if row.row.arity < 3 else 0)
     out = row.out if out is None else out
     slots = [o._slot for o in operands] + [0, 0, 0]
-    scratch.append(row.row.op, out.id, slots[0], slots[1])
-    if row.row.arity > 2:
-        scratch.extras += (len(scratch.tensors), slots[2], 0)
+    scratch.append(row.row.op, out.id, slots[0], slots[1], z=slots[2])
     return new_result(scratch, out, 0)
 
 
