@@ -304,6 +304,7 @@ def _vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: Any = 2)
         Sample(((5,),), {"ord": 0}, differentiable=False),
         Sample(((5,),), {"ord": 2.5}),
     ],
+    also=("linalg",),
 )
 @composite
 def vector_norm(
@@ -355,6 +356,7 @@ def vector_norm(
         Sample(((2, 3, 4),), {"axis": (0, 2), "keepdims": True}),
         Sample(((3, 4),), {"ord": "fro"}),
     ],
+    also=("linalg",),
 )
 @composite
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
@@ -402,7 +404,7 @@ def _scipy(name: str) -> Any:
     return reference
 
 
-@public(reference=_scipy("logsumexp"), samples=[*SAMPLES, Sample(((),))])
+@public(reference=_scipy("logsumexp"), samples=[*SAMPLES, Sample(((),))], also=("special",))
 @composite
 def logsumexp(x: Any, /, axis: Any = None, b: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
     """``log(sum(b * exp(x)))`` without overflow; minus infinity where nothing is added.
@@ -442,7 +444,7 @@ def logsumexp(x: Any, /, axis: Any = None, b: Any = None, keepdims: bool = False
 ALONG = (Sample(((3, 4),), {"axis": 0}), Sample(((3, 4),), {"axis": -1}), Sample(((5,),), {"axis": 0}))
 
 
-@public(reference=_scipy("softmax"), samples=ALONG)
+@public(reference=_scipy("softmax"), samples=ALONG, also=("special",))
 def softmax(x: Any, /, axis: int | None = None, **names: Any) -> Tensor:
     """``exp(x) / sum(exp(x))`` along an axis (default over all elements, as SciPy's).
 
@@ -455,7 +457,7 @@ def softmax(x: Any, /, axis: int | None = None, **names: Any) -> Tensor:
     return _normalised(SOFTMAX, x, axis, names)
 
 
-@public(reference=_scipy("log_softmax"), samples=ALONG)
+@public(reference=_scipy("log_softmax"), samples=ALONG, also=("special",))
 def log_softmax(x: Any, /, axis: int | None = None, **names: Any) -> Tensor:
     """``log(softmax(x))``, computed without cancellation.
 

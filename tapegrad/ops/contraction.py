@@ -234,6 +234,7 @@ def _pair(name: str, x: Any, y: Any) -> tuple[Tensor, Tensor]:
         Sample(((20, 17), (17, 19))),
     ],
     aliases=("mm", "bmm", "mv"),
+    also=("linalg",),
 )
 def matmul(x: Any, y: Any, /) -> Tensor:
     """The matrix product ``x @ y``.
@@ -291,6 +292,7 @@ def _inner(x: Tensor, y: Tensor, name: str) -> Tensor:
 @public(
     reference=np.vecdot if hasattr(np, "vecdot") else None,
     samples=[Sample(((3, 4), (3, 4))), Sample(((3, 4), (4,))), Sample(((3, 4), (3, 1)), {"axis": 0})],
+    also=("linalg",),
 )
 @composite
 def vecdot(x: Any, y: Any, /, *, axis: int = -1) -> Tensor:
@@ -367,7 +369,12 @@ def inner(x: Any, y: Any, /) -> Tensor:
     return tensordot(x, y, axes=((x._spec.ndim - 1,), (y._spec.ndim - 1,)))
 
 
-@public(reference=np.outer, samples=[Sample(((3,), (4,))), Sample(((2, 2), (3,)))], aliases=("ger",))
+@public(
+    reference=np.outer,
+    samples=[Sample(((3,), (4,))), Sample(((2, 2), (3,)))],
+    aliases=("ger",),
+    also=("linalg",),
+)
 @composite
 def outer(x: Any, y: Any, /) -> Tensor:
     """All products of an element of ``x`` and one of ``y``, which are flattened.
@@ -416,6 +423,7 @@ def kron(x: Any, y: Any, /) -> Tensor:
         Sample(((2, 3, 4), (4, 2, 5)), {"axes": ((0, 2), (1, 0))}),
     ],
     method=False,
+    also=("linalg",),
 )
 @also_named(dims="axes")
 def tensordot(x: Any, y: Any, /, axes: Any = 2) -> Tensor:

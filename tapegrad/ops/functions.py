@@ -54,6 +54,7 @@ elementwise(
     rules=(lambda g, out, x: g * out * LN2,),
     reference=np.exp2,
     dtype="float",
+    also=("special",),
     doc="`2 ** x`.",
 )
 elementwise(
@@ -62,6 +63,7 @@ elementwise(
     rules=(lambda g, out, x: g * (out + 1.0),),
     reference=np.expm1,
     dtype="float",
+    also=("special",),
     doc="`exp(x) - 1`, accurate near 0.",
 )
 elementwise(
@@ -82,6 +84,7 @@ elementwise(
     reference=np.log1p,
     dtype="float",
     guarded=True,
+    also=("special",),
     doc="`log(1 + x)`, accurate near 0.",
 )
 elementwise(
@@ -132,6 +135,7 @@ elementwise(
     reference=_scipy("xlogy"),
     dtype="float",
     guarded=True,
+    also=("special",),
     doc="`x * log(y)`, and 0 where `x` is 0.",
 )
 elementwise(
@@ -145,6 +149,7 @@ elementwise(
     reference=_scipy("xlog1py"),
     dtype="float",
     guarded=True,
+    also=("special",),
     doc="`x * log1p(y)`, and 0 where `x` is 0.",
 )
 
@@ -305,6 +310,7 @@ elementwise(
     rules=(lambda g, out, x: g * (TWO_OVER_SQRT_PI * f.exp(-(x * x))),),
     reference=_scipy("erf"),
     dtype="float",
+    also=("special",),
     doc="The error function.",
 )
 elementwise(
@@ -313,6 +319,7 @@ elementwise(
     rules=(lambda g, out, x: -g * (TWO_OVER_SQRT_PI * f.exp(-(x * x))),),
     reference=_scipy("erfc"),
     dtype="float",
+    also=("special",),
     doc="The complementary error function `1 - erf(x)`, accurate in its tail.",
 )
 elementwise(
@@ -321,6 +328,7 @@ elementwise(
     rules=(lambda g, out, x: g * (INV_SQRT_2PI * f.exp(-0.5 * (x * x))),),
     reference=_scipy("ndtr"),
     dtype="float",
+    also=("special",),
     doc="The distribution function of the standard normal distribution.",
 )
 
@@ -334,6 +342,7 @@ elementwise(
     reference=_scipy("gammaln"),
     dtype="float",
     guarded=True,
+    also=("special",),
     doc="The logarithm of the absolute value of the gamma function.",
 )
 elementwise(
@@ -344,6 +353,7 @@ elementwise(
     reference=_scipy("psi"),
     dtype="float",
     guarded=True,
+    also=("special",),
     doc="The derivative of `lgamma`.",
 )
 elementwise(
@@ -376,6 +386,7 @@ ZETA = elementwise(
         Sample(((2, 3),), prefix=(3.5,), domain=POSITIVE),
     ),
     method=False,
+    also=("special",),
 )
 def zeta(x: Any, q: Any, /) -> Tensor:
     """Hurwitz zeta function, the sum of ``(q + k) ** -x`` over ``k = 0, 1, ...``.
@@ -422,6 +433,7 @@ def zeta(x: Any, q: Any, /) -> Tensor:
         Sample(((4,),), prefix=(0,), domain=POSITIVE),
     ),
     method=False,
+    also=("special",),
 )
 def polygamma(n: int, x: Any, /) -> Tensor:
     """Derivative of order ``n`` of `digamma`.
@@ -476,6 +488,7 @@ elementwise(
     reference=_scipy("expit"),
     dtype="float",
     aliases=("expit",),
+    also=("special",),
     doc="The logistic function `1 / (1 + exp(-x))`.",
 )
 elementwise(
@@ -486,6 +499,7 @@ elementwise(
     reference=_scipy("logit"),
     dtype="float",
     guarded=True,
+    also=("special",),
     doc="The inverse of `sigmoid`, `log(x / (1 - x))`.",
 )
 elementwise(
@@ -503,6 +517,7 @@ elementwise(
     reference=_scipy("log_expit"),
     dtype="float",
     aliases=("logsigmoid", "log_expit"),
+    also=("special",),
     doc="The logarithm of `sigmoid`, without underflow.",
 )
 elementwise(

@@ -21,24 +21,21 @@ import tapegrad.ops
 from tapegrad import methods
 from tapegrad.ops import fast
 from tapegrad.ops.record import OPERAND_TYPES, elementwise_functions, operator_methods, record_elementwise
-from tapegrad.ops.table import PUBLIC, Domain, Kind, Row, rows
+from tapegrad.ops.table import PUBLIC, Domain, Kind, Public, Row, rows
 from tapegrad.spec import DTYPES, result_dtype
 from tapegrad.tensor import Tensor
 
-__all__ = ["exports", "spaces", "stack_nested"]
+__all__ = ["exports", "function_of", "spaces", "stack_nested"]
 
-for _module in pkgutil.iter_modules(tapegrad.ops.__path__):
-    if _module.name != "namespace":
-        importlib.import_module(f"tapegrad.ops.{_module.name}")
+for _module in pkgutil.walk_packages(tapegrad.ops.__path__, "tapegrad.ops."):
+    if _module.name != __name__:
+        importlib.import_module(_module.name)
 
 from tapegrad.ops import creation  # noqa: E402  (after the modules that register rows)
 from tapegrad.ops.index import getitem, setitem  # noqa: E402
 
 exports: dict[str, Any] = {"Tensor": Tensor}
-spaces: dict[str, dict[str, Any]] = {}  # what the namespaces inside hold: "linalg"
-ALSO_LINALG = (
-    "matmul", "matrix_transpose", "norm", "outer", "tensordot", "vecdot", "vector_norm",
-)  # fmt: skip
+spaces: dict[str, dict[str, Any]] = {}  # what the namespaces inside hold: "linalg", "special"
 
 # --- functions ------------------------------------------------------------------------------------
 
@@ -66,6 +63,7 @@ def _example_value(domain: Domain) -> list[float]:
 
 
 def _docstring(row: Row) -> str:
+    space = f"tg.{row.home}" if row.home else "tg"
     operands = ("x", "y", "z")[: row.arity]
     differentiable = any(rule is not None for rule in row.rules)
     arguments = [str(_example_value(domain)) for domain in row.domain]
@@ -87,7 +85,7 @@ def _docstring(row: Row) -> str:
         lines += ["ValueError", "    If the shapes do not broadcast."]
     lines += ["TypeError", "    If an operand is not numeric, or its dtype is not one the operation takes."]
     lines += ["", "Examples", "--------", ">>> import tapegrad as tg"]
-    call = f"tg.{row.name}({', '.join(arguments)})"
+    call = f"{space}.{row.name}({', '.join(arguments)})"
     if differentiable and arguments[0] == "x":
         lines += [f">>> x = tg.tensor({_example_value(row.domain[0])}, requires_grad=True)"]
         lines += [f">>> {call}.sum().backward()", ">>> x.grad.shape", "(2,)"]
@@ -143,7 +141,7 @@ def _export_row(row: Row) -> None:
     operator = operator_methods(row) if stem is not None else {}
     in_place = _in_place(f"{row.name}_", operator.get("function", function))
     for name in (row.name, *row.aliases):
-        exports[name] = function
+        _publish(name, function, row)
         if row.method:
             _attach(name, function)
             if row.dtype_rule not in ("test", "where"):
@@ -154,6 +152,20 @@ def _export_row(row: Row) -> None:
     if "reflected" in operator and stem not in COMPARISONS:
         _attach_operator(row, f"__r{stem}__", "reflected", operator)
         _attach(f"__i{stem}__", in_place)
+
+
+def _publish(name: str, function: Callable, entry: Row | Public) -> None:
+    """Enter a function in its namespaces."""
+    (spaces.setdefault(entry.home, {}) if entry.home else exports)[name] = function
+    for other in entry.also:
+        spaces.setdefault(other, {})[name] = function
+
+
+def function_of(row: Row) -> Callable:
+    """The public function of an elementwise row, or a recorder for a row that has none."""
+    if row.public:
+        return (spaces[row.home] if row.home else exports)[row.name]
+    return lambda *operands: record_elementwise(row, operands)
 
 
 def _attach_operator(row: Row, name: str, form: str, forms: dict[str, Callable]) -> None:
@@ -415,16 +427,13 @@ def _build() -> None:
         if isinstance(row.reference, np.ufunc):
             _rows_by_ufunc[row.reference] = row
     for public in PUBLIC.values():
-        space = spaces.setdefault(public.home, {}) if public.home else exports
         for alias in (public.function.__name__, *public.aliases):
-            space[alias] = public.function
+            _publish(alias, public.function, public)
             if public.method:
                 _attach(alias, public.function)
         if public.reference is not None:
             reference = getattr(public.reference, "stands_for", public.reference)
             _by_reference.setdefault(reference, public.function)
-    for name in ALSO_LINALG:
-        spaces["linalg"].setdefault(name, exports[name])
     for name in ("clip", "clamp"):
         if name in exports:
             _attach(f"{name}_", _in_place(f"{name}_", exports[name]))

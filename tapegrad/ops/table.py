@@ -109,6 +109,8 @@ class Row:
     accumulates: bool = False  # the kernel adds to its result if its varying integer is 1
     refusal: str | None = None  # why the kernel refuses operands, for numpy.linalg.LinAlgError
     public: bool = True
+    home: str = ""  # the namespace inside tapegrad's that it is found in ("special"); then it is no method
+    also: tuple[str, ...] = ()  # further such namespaces
     user: Any = None  # a user's own operation: what compiles it (``engine.user_kernels``)
     doc: str = ""
     op: int = field(default=-1)
@@ -149,6 +151,8 @@ def elementwise(
     guarded: bool = False,
     typed_by: int = 0,
     public: bool = True,
+    home: str = "",
+    also: Sequence[str] = (),
     doc: str,
 ) -> Row:
     """Register an elementwise primitive.
@@ -170,6 +174,10 @@ def elementwise(
         ``same``: operands are promoted, so is the result.  ``float``: integers become float64 first.
         ``bool``: promoted operands, boolean result.  ``logical``: operands are tested for truth.
         ``bits``: integers and booleans only.  ``where``: first operand boolean, others promoted.
+    home : str
+        A namespace of its own (``"special"``), instead of tapegrad's; such functions are no methods.
+    also : sequence of str
+        Namespaces in which it is found, too.
     """
     arity = forward.__code__.co_argcount
     return _register(
@@ -184,10 +192,12 @@ def elementwise(
             reference,
             aliases=tuple(aliases),
             operator=operator,
-            method=method,
+            method=method and not home,
             guarded=guarded,
             typed_by=typed_by,
             public=public,
+            home=home,
+            also=tuple(also),
             doc=doc,
         )
     )
@@ -321,6 +331,7 @@ class Public:
     differentiable: bool = True
     doc: str = ""
     home: str = ""  # the namespace inside tapegrad's that it is found in ("linalg")
+    also: tuple[str, ...] = ()  # further such namespaces
 
     @property
     def name(self) -> str:
@@ -341,6 +352,7 @@ def public(
     differentiable: bool = True,
     name: str | None = None,
     home: str = "",
+    also: Sequence[str] = (),
 ) -> Callable[[Callable], Callable]:
     """Register a public function; the namespace, Tensor's methods and the tests derive from it.
 
@@ -358,6 +370,8 @@ def public(
         Whether results of floating operands take part in differentiation.
     home : str
         A namespace of its own (``"linalg"``); such functions are no methods.
+    also : sequence of str
+        Namespaces in which it is found, too.
     """
 
     def register(function: Callable) -> Callable:
@@ -373,6 +387,7 @@ def public(
             differentiable,
             doc,
             home,
+            tuple(also),
         )
         if entry.name in PUBLIC:
             raise ValueError(f"public function {entry.name!r} is registered twice")
@@ -383,12 +398,24 @@ def public(
 
 
 class _Namespace:
-    """tapegrad's public functions, looked up late (rules are written before they all exist)."""
+    """tapegrad's functions, looked up late (rules are written before they all exist).
+
+    Rows that are not public, or live in a namespace of their own, are found by their names as well.
+    """
 
     def __getattr__(self, name: str) -> Any:
-        import tapegrad
+        from tapegrad.ops.namespace import exports, function_of
 
-        return getattr(tapegrad, name)
+        if name in exports:
+            found = exports[name]
+        elif name in ROWS:
+            found = function_of(ROWS[name])
+        else:
+            import tapegrad
+
+            return getattr(tapegrad, name)
+        setattr(self, name, found)
+        return found
 
 
 ns = _Namespace()

@@ -179,6 +179,7 @@ def swapaxes(x: Any, /, axis1: int, axis2: int) -> Tensor:
     reference=lambda x: np.swapaxes(x, -1, -2),
     samples=[MATRIX, Sample(((2, 3, 4),))],
     aliases=("adjoint",),
+    also=("linalg",),
 )
 def matrix_transpose(x: Any, /) -> Tensor:
     """Exchange the last two axes, as a view.

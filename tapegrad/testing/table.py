@@ -101,11 +101,9 @@ def draw(
 
 def row_function(row: Row) -> Callable:
     """The public function of an elementwise row (or a recorder, for rows without one)."""
-    if row.public:
-        return getattr(ns, row.name)
-    from tapegrad.ops.record import record_elementwise
+    from tapegrad.ops.namespace import function_of
 
-    return lambda *operands: record_elementwise(row, operands)
+    return function_of(row)
 
 
 def draw_row(
