@@ -54,14 +54,19 @@ def checked(kernel, t, to, memory):
         return found
 
     space: dict = {}
-    pending = [kernel]
-    space.update(importlib.import_module(kernel.__module__).__dict__)
-    space.update(importlib.import_module("tapegrad.kernels.reduce").__dict__ | space)
+    pending, seen = [kernel.__module__], set()
+    while pending:  # the kernel's module, and those that its helpers come from
+        name = pending.pop()
+        seen.add(name)
+        module = importlib.import_module(name).__dict__
+        space.update(module | space)
+        used = {v.__module__ for v in module.values() if isinstance(v, FunctionType)} - seen
+        pending += [m for m in used if m.startswith("tapegrad.kernels.") and m != "tapegrad.kernels.memory"]
     for name, value in list(space.items()):
         if isinstance(value, FunctionType) and value.__module__.startswith("tapegrad.kernels."):
             space[name] = FunctionType(value.__code__, space, name, value.__defaults__)
     space.update(array=array, T=t, TO=to)
-    return FunctionType(pending[0].__code__, space)
+    return FunctionType(kernel.__code__, space)
 
 
 def draw_shape(r, most=3):

@@ -1,0 +1,124 @@
+"""What all of linear algebra shares: checks of operands, the kernels' table, batches, test inputs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tapegrad.kernels.lapack import table
+from tapegrad.ops.blas import bits_of, capsule_address
+from tapegrad.ops.movement import all_batched, broadcasted, reshaped
+from tapegrad.ops.record import as_operand, cast, record
+from tapegrad.ops.table import ROWS
+from tapegrad.spec import FLOAT64, Spec, broadcast_shapes, result_dtype
+from tapegrad.tensor import Tensor, tensor_from_array
+
+__all__ = [
+    "SINGULAR", "adjusted", "alone", "definite", "each", "identity", "matrix", "shared_table", "square",
+    "system",
+]  # fmt: skip
+
+SINGULAR = "singular matrix"
+
+# --- what kernels find in front of their parameters ------------------------------------------------
+
+
+@functools.cache
+def shared_table(dtype: np.dtype) -> tuple[int, ...]:
+    """The words that ``kernels.lapack.table`` describes."""
+    letter = "d" if dtype.itemsize == 8 else "s"
+    blas = [capsule_address("cython_blas", letter + name) for name in table.BLAS]
+    lapack = [capsule_address("cython_lapack", letter + name) for name in table.LAPACK]
+    numbers = [bits_of(value, dtype) for value in table.NUMBERS]
+    return (*blas, *lapack, *map(ord, table.LETTERS), *numbers)
+
+
+# --- operands --------------------------------------------------------------------------------------
+
+
+def square(name: str, a: Spec) -> int:
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+        raise ValueError(f"{name}: the last two axes must be square, not of shape {a.shape}")
+    if not a.floating:
+        raise TypeError(f"{name}: operands must be floating point, not {a.dtype}")
+    if a.shape[-1] >= 2**31:
+        raise ValueError(f"{name}: shape {a.shape} is too large for LAPACK")
+    return a.shape[-1]
+
+
+def matrix(name: str, x: Any) -> Tensor:
+    """A floating operand whose last two axes are square."""
+    x = as_operand(x, name)
+    if not x._spec.floating:
+        x = cast(x, FLOAT64)
+    square(name, x._spec)
+    return x
+
+
+def system(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    """A matrix, right-hand sides as matrices with the same leading axes, and the result's shape."""
+    a, b = matrix(name, a), as_operand(b, name)
+    dtype = result_dtype(a._spec.dtype, b._spec.dtype)
+    a, b = cast(a, dtype), cast(b, dtype)
+    n, shape = a._spec.shape[-1], b._spec.shape
+    vector = len(shape) == 1
+    if not shape or shape[-1 if vector else -2] != n:
+        raise ValueError(f"{name}: a matrix of shape {a._spec.shape} and right-hand sides of shape {shape}")
+    if vector:
+        b = reshaped(b, (n, 1))
+    batch = broadcast_shapes(name, a._spec.shape[:-2], b._spec.shape[:-2])
+    out = (*batch, n) if vector else (*batch, n, shape[-1])
+    if a._spec.ndim > 2:
+        a = broadcasted(a, (*batch, n, n))
+    return a, broadcasted(b, (*batch, n, b._spec.shape[-1])), out
+
+
+def identity(a: Tensor) -> Tensor:
+    eye = tensor_from_array(np.eye(a._spec.shape[-1], dtype=a._spec.dtype))
+    return broadcasted(eye, a._spec.shape)
+
+
+# --- batches ---------------------------------------------------------------------------------------
+
+
+def alone(name: str) -> Callable[..., Tensor]:
+    def batch(n: int, batched: Sequence[bool], *operands: Tensor) -> Tensor:
+        return record(ROWS[name], all_batched(n, batched, *operands))
+
+    return batch
+
+
+# --- test inputs and references --------------------------------------------------------------------
+
+
+def adjusted(factor: float) -> Callable[..., tuple]:
+    """Samples' matrices with a dominant diagonal."""
+
+    def prepare(a: Any, *others: Any) -> tuple:
+        return (a + np.eye(a.shape[-1], dtype=a.dtype) * a.dtype.type(factor), *others)
+
+    return prepare
+
+
+def definite(a: Any, *others: Any) -> tuple:
+    return (a @ a.swapaxes(-1, -2) + np.eye(a.shape[-1], dtype=a.dtype), *others)
+
+
+def each(function: Callable) -> Callable:
+    """A reference for one system, over leading axes."""
+
+    def reference(a: Any, b: Any, **kwargs: Any) -> Any:
+        a, b = np.asarray(a), np.asarray(b)
+        if b.ndim == 1:
+            return np.stack([function(m, b, **kwargs) for m in a]) if a.ndim > 2 else function(a, b, **kwargs)
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        a, b = np.broadcast_to(a, batch + a.shape[-2:]), np.broadcast_to(b, batch + b.shape[-2:])
+        out = np.empty(b.shape, np.result_type(a, b, np.float32 if a.dtype.kind == "f" else np.float64))
+        for i in np.ndindex(batch):
+            out[i] = function(a[i], b[i], **kwargs)
+        return out
+
+    return reference
