@@ -188,7 +188,10 @@ def draw_specs(r, row):
         dtype = np.dtype(r.choice(DTYPES[:2]))
         specs = [intern_spec(kinds[k], dtype) for k in LINALG[row.name]]
     if row.name == "searchsorted" and r.random() < 0.8:
-        specs[0] = intern_spec((r.randrange(5),), specs[0].dtype)
+        rows = r.choice([(), (2,), (0,)])
+        specs[0] = intern_spec((*rows, r.randrange(5)), specs[0].dtype)
+        if rows:
+            specs[1] = intern_spec((*rows, r.randrange(3)), specs[0].dtype)
     return tuple(specs)
 
 

@@ -66,21 +66,22 @@ def argsort(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
 
 
 def searchsorted(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
-    """Where ``y`` would go in sorted ``x``; ``p`` is (n, number of values, right side)."""
-    d = array(p, 3, int64)
-    n, m, right = d[0], d[1], d[2]
-    a = array(x, n, T)
-    v = array(y, m, T)
-    o = array(out, m, int64)
-    for i in range(m):
-        low, high, w = int64(0), n, v[i]
-        while low < high:
-            middle = (low + high) // 2
-            u = a[middle]
-            less = u < w or (w != w and u == u)
-            if less or (right and not (w < u or (u != u and w == w))):
-                low = middle + 1
-            else:
-                high = middle
-        o[i] = low
+    """Where ``y`` would go in sorted ``x``; ``p`` is (rows, n, values per row, right side)."""
+    d = array(p, 4, int64)
+    rows, n, m, right = d[0], d[1], d[2], d[3]
+    a = array(x, rows * n, T)
+    v = array(y, rows * m, T)
+    o = array(out, rows * m, int64)
+    for r in range(rows):
+        for i in range(m):
+            low, high, w = int64(0), n, v[r * m + i]
+            while low < high:
+                middle = (low + high) // 2
+                u = a[r * n + middle]
+                less = u < w or (w != w and u == u)
+                if less or (right and not (w < u or (u != u and w == w))):
+                    low = middle + 1
+                else:
+                    high = middle
+            o[r * m + i] = low
     return 0

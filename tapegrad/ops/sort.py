@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tapegrad.kernels import sort as kernels
-from tapegrad.ops.axes import axis_index
+from tapegrad.ops.axes import axis_index, size_of
 from tapegrad.ops.gathers import gather_along
-from tapegrad.ops.movement import narrow, permuted, reshaped
+from tapegrad.ops.movement import all_batched, narrow, permuted, reshaped
 from tapegrad.ops.record import as_operand, cast, record
 from tapegrad.ops.reduce import torch_names
 from tapegrad.ops.table import Out, Sample, ns, public, structured
@@ -23,7 +23,8 @@ def _argsort_shape(x: Spec, descending: bool) -> Out:
 
 
 def _search_shape(x: Spec, v: Spec, right: bool) -> Out:
-    return Out(v.shape, INT64, (x.size, v.size, int(right)))
+    rows = size_of(x.shape[:-1])  # as many rows of values; one row that is searched meets any
+    return Out(v.shape, INT64, (rows, x.shape[-1], v.size // rows if rows else 0, int(right)))
 
 
 def _argsort_batch(n: int, batched: Any, x: Tensor, descending: bool) -> Tensor:
@@ -31,8 +32,14 @@ def _argsort_batch(n: int, batched: Any, x: Tensor, descending: bool) -> Tensor:
     return permuted(planes, (1, 0, *range(2, planes._spec.ndim)))
 
 
-def _search_batch(n: int, batched: Any, x: Tensor, v: Tensor, right: bool) -> Tensor | None:
-    return None if batched[0] else record(SEARCHSORTED, (x, v), {"right": right})
+def _search_batch(n: int, batched: Any, x: Tensor, v: Tensor, right: bool) -> Tensor:
+    if batched[0]:
+        x, v = all_batched(n, batched, x, v)
+        leading = x._spec.shape[:-1]
+        wide = (*leading, v._spec.size // size_of(leading) if v._spec.size else 0)
+        out = record(SEARCHSORTED, (x, reshaped(v, wide)), {"right": right})
+        return reshaped(out, v._spec.shape)
+    return record(SEARCHSORTED, (x, v), {"right": right})
 
 
 ARGSORT = structured(
@@ -51,7 +58,7 @@ SEARCHSORTED = structured(
     _search_shape,
     batch=_search_batch,
     result="int64",
-    doc="Positions in a sorted vector.",
+    doc="Positions in sorted rows: values of each row in its own, or all of them in one.",
 )
 
 

@@ -374,7 +374,9 @@ def _searchsorted(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     _names(name, static, "right")
     _flag(name, static, "right")
     _alike(name, *specs)
-    require(specs[0].ndim == 1, f"{name}: what is searched must have one axis, not shape {specs[0].shape}")
+    x, v = specs[0].shape, specs[1].shape
+    fits = len(x) == 1 or (len(x) > 1 and len(x) == len(v) and x[:-1] == v[:-1])
+    require(fits, f"{name}: values of shape {v} in sorted rows of shape {x}")
 
 
 @_check("matmul")

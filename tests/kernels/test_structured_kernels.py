@@ -66,7 +66,7 @@ CASES = {
     "log_softmax": (normalise.log_softmax, (X,), MIDDLE, X.shape, "float64"),
     "norm2": (normalise.norm2, (X * 1e-200,), MIDDLE, (3, 5), "float64"),
     "argsort": (sort.argsort, (X,), (3, 100, 1), (2, 300), "int64"),
-    "searchsorted": (sort.searchsorted, (np.sort(V), V), (19, 19, 1), (19,), "int64"),
+    "searchsorted": (sort.searchsorted, (np.sort(V), V), (1, 19, 19, 1), (19,), "int64"),
     "matmul": (blas.matmul, *product(MATMUL, A, B, tx=False, ty=False, reduce=False)),
     "matmul flags": (blas.matmul, *product(MATMUL, A.T.copy(), B.T.copy(), tx=True, ty=True, reduce=False)),
     "matmul small": (blas.matmul, *product(MATMUL, STACK, STACK, tx=False, ty=True, reduce=True)),
