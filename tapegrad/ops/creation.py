@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.methods import as_dtype, astype, clone
+from tapegrad.ops.dtypes import check_device
 from tapegrad.ops.record import _holds_tensor, as_operand, composite
 from tapegrad.ops.table import ns
 from tapegrad.spec import BOOL, FLOAT64, INT64
@@ -42,11 +43,6 @@ __all__ = [
 def _make(array: np.ndarray, requires_grad: bool) -> Tensor:
     t = tensor_from_array(array)
     return t.requires_grad_() if requires_grad else t
-
-
-def _check_device(name: str, device: Any) -> None:
-    if device is not None and str(device) != "cpu":
-        raise ValueError(f'{name}: device {device!r} is not available; the only one is "cpu"')
 
 
 def _shape(name: str, shape: tuple, dtype: Any) -> tuple[tuple[int, ...], Any]:
@@ -133,7 +129,7 @@ def asarray(
     >>> tg.asarray([1, 2], dtype=tg.float32)
     tensor([1., 2.], dtype=float32)
     """
-    _check_device("asarray", device)
+    check_device("asarray", device)
     wanted = None if dtype is None else as_dtype(dtype, "asarray")
     if isinstance(obj, (list, tuple)) and copy is not False and _holds_tensor(obj):
         obj = as_operand(obj, "asarray")  # stacked, so that gradients flow
@@ -193,7 +189,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
     >>> tg.from_dlpack(np.array([1.0, 2.0]))
     tensor([1., 2.])
     """
-    _check_device("from_dlpack", device)
+    check_device("from_dlpack", device)
     if copy is False:
         raise ValueError("from_dlpack: cannot share memory that others may write to; leave out copy=False")
     return tensor(np.from_dlpack(x))
@@ -226,7 +222,7 @@ def zeros(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: boo
     tensor([[0., 0., 0.],
             [0., 0., 0.]])
     """
-    _check_device("zeros", device)
+    check_device("zeros", device)
     lengths, dtype = _shape("zeros", shape, dtype)
     return _make(np.zeros(lengths, as_dtype(dtype or FLOAT64, "zeros")), requires_grad)
 
@@ -240,7 +236,7 @@ def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     >>> tg.ones(3, requires_grad=True)
     tensor([1., 1., 1.], requires_grad=True)
     """
-    _check_device("ones", device)
+    check_device("ones", device)
     lengths, dtype = _shape("ones", shape, dtype)
     return _make(np.ones(lengths, as_dtype(dtype or FLOAT64, "ones")), requires_grad)
 
@@ -254,7 +250,7 @@ def empty(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: boo
     >>> tg.empty(2, 3).shape
     (2, 3)
     """
-    _check_device("empty", device)
+    check_device("empty", device)
     lengths, dtype = _shape("empty", shape, dtype)
     return _make(np.zeros(lengths, as_dtype(dtype or FLOAT64, "empty")), requires_grad)
 
@@ -283,7 +279,7 @@ def full(
     tensor([[7, 7],
             [7, 7]])
     """
-    _check_device("full", device)
+    check_device("full", device)
     lengths, _ = _shape("full", (shape,), None)
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
     if dtype is None:
@@ -294,7 +290,7 @@ def full(
 
 
 def _like(name: str, x: Any, dtype: Any, device: Any) -> tuple[tuple[int, ...], np.dtype]:
-    _check_device(name, device)
+    check_device(name, device)
     t = as_operand(x, name)
     return t.shape, t.dtype if dtype is None else as_dtype(dtype, name)
 
@@ -373,7 +369,7 @@ def eye(
     tensor([[1., 0.],
             [0., 1.]])
     """
-    _check_device("eye", device)
+    check_device("eye", device)
     _shape("eye", (n_rows, n_rows if n_cols is None else n_cols), None)
     return _make(np.eye(n_rows, n_cols, k, as_dtype(dtype or FLOAT64, "eye")), requires_grad)
 
@@ -407,7 +403,7 @@ def arange(
     >>> tg.arange(0.0, 1.0, 0.25)
     tensor([0.0000, 0.2500, 0.5000, 0.7500])
     """
-    _check_device("arange", device)
+    check_device("arange", device)
     if step == 0:
         raise ValueError("arange: step must not be zero")
     if stop is None:
@@ -440,7 +436,7 @@ def linspace(
     >>> tg.linspace(0, 1, 5)
     tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
-    _check_device("linspace", device)
+    check_device("linspace", device)
     if num < 0:
         raise ValueError(f"linspace: num must not be negative, got {num}")
     array = np.linspace(start, stop, num, endpoint=endpoint)

@@ -22,7 +22,7 @@ from tapegrad import methods
 from tapegrad.ops import fast
 from tapegrad.ops.record import OPERAND_TYPES, elementwise_functions, operator_methods, record_elementwise
 from tapegrad.ops.table import PUBLIC, Domain, Kind, Public, Row, rows
-from tapegrad.spec import DTYPES, result_dtype
+from tapegrad.spec import DTYPES
 from tapegrad.tensor import Tensor
 
 __all__ = ["exports", "function_of", "spaces", "stack_nested"]
@@ -31,7 +31,7 @@ for _module in pkgutil.walk_packages(tapegrad.ops.__path__, "tapegrad.ops."):
     if _module.name != __name__:
         importlib.import_module(_module.name)
 
-from tapegrad.ops import creation  # noqa: E402  (after the modules that register rows)
+from tapegrad.ops import creation, dtypes  # noqa: E402  (after the modules that register rows)
 from tapegrad.ops.index import getitem, setitem  # noqa: E402
 
 exports: dict[str, Any] = {"Tensor": Tensor}
@@ -295,125 +295,6 @@ def _values(value: Any) -> Any:
     return value
 
 
-# --- dtypes and constants -------------------------------------------------------------------------
-
-
-def _dtype_of(value: Any) -> Any:
-    if isinstance(value, (Tensor, np.ndarray, np.generic)):
-        return value.dtype
-    return value if isinstance(value, (bool, int, float)) else methods.as_dtype(value, "dtype")
-
-
-def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
-    """Convert ``x`` to ``dtype``.
-
-    Examples
-    --------
-    >>> import tapegrad as tg
-    >>> tg.astype(tg.tensor([1, 2]), tg.float64)
-    tensor([1., 2.])
-    """
-    return methods.astype(methods.as_operand(x, "astype"), dtype, copy)
-
-
-def result_type(*values: Any) -> np.dtype:
-    """The dtype that an operation on ``values`` (tensors, arrays, dtypes, Python scalars) gives.
-
-    Examples
-    --------
-    >>> import tapegrad as tg
-    >>> tg.result_type(tg.float32, tg.int64)
-    dtype('float64')
-    >>> tg.result_type(tg.tensor([1.0], dtype=tg.float32), 2.0)
-    dtype('float32')
-    """
-    if not values:
-        raise ValueError("result_type: at least one array or dtype is required")
-    return result_dtype(*map(_dtype_of, values))
-
-
-def can_cast(source: Any, to: Any, /) -> bool:
-    """Whether NumPy's safe casting allows ``source`` (a dtype or tensor) to become ``to``.
-
-    Examples
-    --------
-    >>> import tapegrad as tg
-    >>> tg.can_cast(tg.int32, tg.float64), tg.can_cast(tg.float64, tg.float32)
-    (True, False)
-    """
-    return bool(np.can_cast(_dtype_of(source), methods.as_dtype(to, "can_cast")))
-
-
-KINDS = {
-    "bool": "b",
-    "signed integer": "i",
-    "unsigned integer": "u",
-    "integral": "iu",
-    "real floating": "f",
-    "complex floating": "c",
-    "numeric": "iufc",
-}
-
-
-def isdtype(dtype: Any, kind: Any) -> bool:
-    """Whether ``dtype`` is of a kind: a dtype, one of the array API's kind names, or a tuple of them.
-
-    Raises
-    ------
-    ValueError
-        If the kind's name is unknown.
-
-    Examples
-    --------
-    >>> import tapegrad as tg
-    >>> tg.isdtype(tg.float32, "real floating"), tg.isdtype(tg.int8, (tg.bool, "integral"))
-    (True, True)
-    """
-    if isinstance(kind, tuple):
-        return any(isdtype(dtype, k) for k in kind)
-    if isinstance(kind, str) and kind in KINDS:
-        return np.dtype(dtype).kind in KINDS[kind]
-    if isinstance(kind, str):
-        raise ValueError(f"isdtype: unknown kind {kind!r}; use a dtype or one of {', '.join(KINDS)}")
-    return np.dtype(dtype) == np.dtype(kind)
-
-
-def finfo(dtype: Any, /) -> np.finfo:
-    """Limits of a floating dtype (or of a tensor's).
-
-    Examples
-    --------
-    >>> import tapegrad as tg
-    >>> tg.finfo(tg.float32).bits
-    32
-    """
-    return np.finfo(_dtype_of(dtype))
-
-
-def iinfo(dtype: Any, /) -> np.iinfo:
-    """Limits of an integer dtype (or of a tensor's).
-
-    Examples
-    --------
-    >>> import tapegrad as tg
-    >>> tg.iinfo(tg.int8).max
-    127
-    """
-    return np.iinfo(_dtype_of(dtype))
-
-
-def is_tensor(value: Any, /) -> bool:
-    """Whether ``value`` is a `Tensor`.
-
-    Examples
-    --------
-    >>> import tapegrad as tg
-    >>> tg.is_tensor(tg.ones(2)), tg.is_tensor([1.0])
-    (True, False)
-    """
-    return isinstance(value, Tensor)
-
-
 # --- build ----------------------------------------------------------------------------------------
 
 
@@ -437,10 +318,8 @@ def _build() -> None:
     for name in ("clip", "clamp"):
         if name in exports:
             _attach(f"{name}_", _in_place(f"{name}_", exports[name]))
-    for name in creation.__all__:
-        exports[name] = getattr(creation, name)
-    for function in (astype, can_cast, finfo, iinfo, is_tensor, isdtype, result_type):
-        exports[function.__name__] = function
+    for module in (creation, dtypes):
+        exports.update({name: getattr(module, name) for name in module.__all__})
     for dtype in DTYPES:
         exports[dtype.name] = dtype
     exports.update(e=np.e, inf=np.inf, nan=np.nan, newaxis=None, pi=np.pi)
