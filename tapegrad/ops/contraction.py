@@ -286,7 +286,12 @@ def _inner(x: Tensor, y: Tensor, name: str) -> Tensor:
         raise ValueError(
             f"{name}: mismatch in the contracted dimension, shapes {x._spec.shape} and {y._spec.shape}"
         )
-    return ns.sum(x * y)
+    return _summed(x * y)
+
+
+def _summed(products: Tensor, axis: Any = None) -> Tensor:
+    """The sum in the products' own dtype, as matrix products have it (`sum` widens small integers)."""
+    return cast(ns.sum(products, axis=axis), products._spec.dtype)
 
 
 @public(
@@ -316,7 +321,7 @@ def vecdot(x: Any, y: Any, /, *, axis: int = -1) -> Tensor:
     p, q = axis_index("vecdot", axis, len(a)), axis_index("vecdot", axis, len(b))
     if a[p] != b[q]:
         raise ValueError(f"vecdot: mismatch along axis {axis}, shapes {a} and {b}")
-    return ns.sum(x * y, axis=axis)
+    return _summed(x * y, axis)
 
 
 @public(

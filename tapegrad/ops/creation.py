@@ -45,18 +45,19 @@ def _make(array: np.ndarray, requires_grad: bool) -> Tensor:
     return t.requires_grad_() if requires_grad else t
 
 
-def _shape(name: str, shape: tuple, dtype: Any) -> tuple[tuple[int, ...], Any]:
-    """Read ``zeros(2, 3)``, ``zeros((2, 3))`` and NumPy's ``zeros((2, 3), dtype)``."""
-    if shape and isinstance(shape[0], (tuple, list)):
-        if len(shape) > 2 or (len(shape) == 2 and dtype is not None):
+def _shape(name: str, shape: Any, more: tuple = (), dtype: Any = None) -> tuple[tuple[int, ...], Any]:
+    """Read ``zeros((2, 3))``, ``zeros(2, 3)`` and NumPy's ``zeros((2, 3), dtype)``."""
+    if isinstance(shape, (tuple, list)):
+        if len(more) > 1 or (more and dtype is not None):
             raise TypeError(f"{name}: give the shape as one tuple or as separate integers, not both")
-        if len(shape) == 2:
-            dtype = shape[1]
-        shape = tuple(shape[0])
+        dtype = more[0] if more else dtype
+        lengths = tuple(shape)
+    else:
+        lengths = (shape, *more)
     try:
-        lengths = tuple(n.__index__() for n in shape)
+        lengths = tuple(n.__index__() for n in lengths)
     except AttributeError:
-        raise TypeError(f"{name}: a shape is made of integers, not {shape!r}") from None
+        raise TypeError(f"{name}: a shape is made of integers, not {lengths!r}") from None
     if any(n < 0 for n in lengths):
         raise ValueError(f"{name}: negative dimensions are not allowed, got shape {lengths}")
     return lengths, dtype
@@ -198,13 +199,16 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
 # --- constants ------------------------------------------------------------------------------------
 
 
-def zeros(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros(
+    shape: Any, *lengths: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor of zeros.
 
     Parameters
     ----------
-    *shape : int or tuple of int
-        ``zeros(2, 3)`` or ``zeros((2, 3))``.
+    shape : int or tuple of int
+    *lengths : int
+        ``zeros(2, 3)`` is ``zeros((2, 3))``.
     dtype : dtype, optional
         Default float64.
     requires_grad : bool
@@ -223,11 +227,13 @@ def zeros(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: boo
             [0., 0., 0.]])
     """
     check_device("zeros", device)
-    lengths, dtype = _shape("zeros", shape, dtype)
+    lengths, dtype = _shape("zeros", shape, lengths, dtype)
     return _make(np.zeros(lengths, as_dtype(dtype or FLOAT64, "zeros")), requires_grad)
 
 
-def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones(
+    shape: Any, *lengths: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor of ones; arguments as for `zeros`.
 
     Examples
@@ -237,11 +243,13 @@ def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     tensor([1., 1., 1.], requires_grad=True)
     """
     check_device("ones", device)
-    lengths, dtype = _shape("ones", shape, dtype)
+    lengths, dtype = _shape("ones", shape, lengths, dtype)
     return _make(np.ones(lengths, as_dtype(dtype or FLOAT64, "ones")), requires_grad)
 
 
-def empty(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty(
+    shape: Any, *lengths: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor to be filled later; arguments as for `zeros`, which it equals (nothing is left to chance).
 
     Examples
@@ -251,7 +259,7 @@ def empty(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: boo
     (2, 3)
     """
     check_device("empty", device)
-    lengths, dtype = _shape("empty", shape, dtype)
+    lengths, dtype = _shape("empty", shape, lengths, dtype)
     return _make(np.zeros(lengths, as_dtype(dtype or FLOAT64, "empty")), requires_grad)
 
 
@@ -280,7 +288,7 @@ def full(
             [7, 7]])
     """
     check_device("full", device)
-    lengths, _ = _shape("full", (shape,), None)
+    lengths, _ = _shape("full", shape)
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
     if dtype is None:
         dtype = BOOL if isinstance(value, bool) else INT64 if isinstance(value, int) else FLOAT64
@@ -370,7 +378,7 @@ def eye(
             [0., 1.]])
     """
     check_device("eye", device)
-    _shape("eye", (n_rows, n_rows if n_cols is None else n_cols), None)
+    _shape("eye", (n_rows, n_rows if n_cols is None else n_cols))
     return _make(np.eye(n_rows, n_cols, k, as_dtype(dtype or FLOAT64, "eye")), requires_grad)
 
 

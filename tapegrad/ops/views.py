@@ -42,15 +42,16 @@ MATRIX = Sample(((3, 4),))
     ],
     aliases=("view",),
 )
-@also_named(shape=None)
-def reshape(x: Any, /, *shape: Any, order: str = "C", copy: bool | None = None) -> Tensor:
+def reshape(x: Any, /, shape: Any, *lengths: Any, order: str = "C", copy: bool | None = None) -> Tensor:
     """Give the same elements another shape, as a view.
 
     Parameters
     ----------
     x : array_like
     shape : int or sequence of int
-        New lengths, one tuple or separate integers; one may be -1: it follows from the size.
+        New lengths; one may be -1: it follows from the size.
+    *lengths : int
+        ``reshape(x, 2, 3)`` is ``reshape(x, (2, 3))``.
     order : {"C"}
     copy : bool, optional
         Whether writes to the result must not be seen in ``x``.
@@ -74,7 +75,7 @@ def reshape(x: Any, /, *shape: Any, order: str = "C", copy: bool | None = None) 
     x = as_operand(x, "reshape")
     if order != "C":
         raise ValueError(f"reshape: only order 'C' is supported, not {order!r}")
-    new = as_shape("reshape", shape[0] if len(shape) == 1 else shape)
+    new = as_shape("reshape", (shape, *lengths) if lengths else shape)
     layout = reshape_layout(x._spec.shape, new)
     return record_layout(RESHAPE, x, *layout) if copy else view(RESHAPE, x, *layout)
 
@@ -84,15 +85,17 @@ def reshape(x: Any, /, *shape: Any, order: str = "C", copy: bool | None = None) 
     samples=[Sample(((2, 3, 4),), args=((2, 0, 1),)), Sample(((2, 3, 4),), args=((-1, 1, 0),))],
     aliases=("permute",),
 )
-@also_named(axes=None, dims=None)
-def permute_dims(x: Any, /, *axes: Any) -> Tensor:
+@also_named(dims="axes")
+def permute_dims(x: Any, /, axes: Any, *more: Any) -> Tensor:
     """Put the axes in another order, as a view.
 
     Parameters
     ----------
     x : array_like, n axes
-    axes : sequence of int
-        A permutation of the n axes, one tuple or separate integers.
+    axes : int or sequence of int
+        A permutation of the n axes.
+    *more : int
+        ``permute_dims(x, 1, 0)`` is ``permute_dims(x, (1, 0))``.
 
     Raises
     ------
@@ -109,7 +112,7 @@ def permute_dims(x: Any, /, *axes: Any) -> Tensor:
     """
     x = as_operand(x, "permute_dims")
     shape = x._spec.shape
-    given = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
+    given = tuple(axes) if isinstance(axes, (tuple, list)) else (axes, *more)
     order = tuple([axis_index("permute_dims", a, len(shape)) for a in given])
     if sorted(order) != list(range(len(shape))):
         raise ValueError(f"permute_dims: axes {given} are not a permutation for shape {shape}")
@@ -340,7 +343,7 @@ def expand(x: Any, /, *shape: Any) -> Tensor:
     samples=[Sample(((3, 1), (4,)))],
     method=False,
 )
-def broadcast_arrays(*arrays: Any) -> tuple[Tensor, ...]:
+def broadcast_arrays(*arrays: Any) -> list[Tensor]:
     """Broadcast arrays against each other.
 
     Examples
@@ -351,23 +354,25 @@ def broadcast_arrays(*arrays: Any) -> tuple[Tensor, ...]:
     """
     tensors = [as_operand(a, "broadcast_arrays") for a in arrays]
     if not tensors:
-        return ()
+        return []
     shape = broadcast_shapes("broadcast_arrays", *[t._spec.shape for t in tensors])
-    return tuple([broadcast_to(t, shape) for t in tensors])
+    return [broadcast_to(t, shape) for t in tensors]
 
 
 @public(
     reference=np.flip,
     samples=[MATRIX, Sample(((3, 4),), {"axis": -1})],
 )
-@also_named(axis=None, dims=None)
-def flip(x: Any, /, *axis: Any) -> Tensor:
+@also_named(dims="axis")
+def flip(x: Any, /, *axes: Any, axis: Any = None) -> Tensor:
     """Reverse the order of elements along axes.
 
     Parameters
     ----------
     axis : int or tuple of int, optional
-        One tuple or separate integers; default all.
+        Default all.
+    *axes
+        ``axis`` by position, one tuple or separate integers.
 
     Examples
     --------
@@ -377,8 +382,11 @@ def flip(x: Any, /, *axis: Any) -> Tensor:
     """
     x = as_operand(x, "flip")
     shape = x._spec.shape
-    given = axis if len(axis) > 1 else axis[0] if axis else None
-    return record_layout(FLIP, x, *flip_layout(shape, axes_tuple("flip", given, len(shape))))
+    if axes:
+        if axis is not None:
+            raise TypeError("flip: give the axes by position or as 'axis', not both")
+        axis = axes if len(axes) > 1 else axes[0]
+    return record_layout(FLIP, x, *flip_layout(shape, axes_tuple("flip", axis, len(shape))))
 
 
 @public(
