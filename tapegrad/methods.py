@@ -168,6 +168,21 @@ def cpu(self: Tensor) -> Tensor:
     return self
 
 
+def to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
+    """The tensor itself, which is on the only device, ``"cpu"``.
+
+    Raises
+    ------
+    ValueError
+        For another device, or a stream.
+    """
+    if stream is not None:
+        raise ValueError(f"to_device: CPU memory has no streams, but stream={stream!r} was asked for")
+    if str(device) != "cpu":
+        raise ValueError(f'to_device: device {device!r} is not available; the only one is "cpu"')
+    return self
+
+
 def view(self: Tensor, *shape: Any) -> Tensor:
     """Reshape, as PyTorch's ``view``; with a dtype, convert nothing and refuse.
 
@@ -322,16 +337,6 @@ def array_namespace(self: Tensor, *, api_version: str | None = None) -> ModuleTy
     return tapegrad
 
 
-def dlpack(self: Tensor, **kwargs: Any) -> Any:
-    """Export a copy of the value (a consumer may write into what it is given)."""
-    return self.__array__().__dlpack__(**kwargs)
-
-
-def dlpack_device(self: Tensor) -> tuple[int, int]:
-    """DLPack's number for CPU memory."""
-    return 1, 0
-
-
 def transposed(self: Tensor) -> Tensor:
     """The tensor with its axes reversed (a view)."""
     return ns.permute_dims(self, tuple(range(self._spec.ndim))[::-1])
@@ -358,6 +363,7 @@ METHODS: dict[str, Callable] = {
     "element_size": element_size,
     "is_floating_point": is_floating_point,
     "cpu": cpu,
+    "to_device": to_device,
     "view": view,
     "view_as": view_as,
     "reshape_as": view_as,
@@ -375,7 +381,5 @@ METHODS: dict[str, Callable] = {
     "__rdivmod__": rdivmod,
     "__round__": round_,
     "__array_namespace__": array_namespace,
-    "__dlpack__": dlpack,
-    "__dlpack_device__": dlpack_device,
 }
 PROPERTIES = {"T": transposed, "mT": matrix_transposed}

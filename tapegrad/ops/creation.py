@@ -26,7 +26,6 @@ __all__ = [
     "empty",
     "empty_like",
     "eye",
-    "from_dlpack",
     "from_numpy",
     "full",
     "full_like",
@@ -175,32 +174,11 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return asarray(array)
 
 
-def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """Make a tensor from an object of another library that speaks DLPack (always copied).
-
-    Raises
-    ------
-    ValueError
-        If ``copy=False``, or the device is not ``"cpu"``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import tapegrad as tg
-    >>> tg.from_dlpack(np.array([1.0, 2.0]))
-    tensor([1., 2.])
-    """
-    check_device("from_dlpack", device)
-    if copy is False:
-        raise ValueError("from_dlpack: cannot share memory that others may write to; leave out copy=False")
-    return tensor(np.from_dlpack(x))
-
-
 # --- constants ------------------------------------------------------------------------------------
 
 
 def zeros(
-    shape: Any, *lengths: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    shape: Any = (), *lengths: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of zeros.
 
@@ -232,7 +210,7 @@ def zeros(
 
 
 def ones(
-    shape: Any, *lengths: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    shape: Any = (), *lengths: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of ones; arguments as for `zeros`.
 
@@ -248,7 +226,7 @@ def ones(
 
 
 def empty(
-    shape: Any, *lengths: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    shape: Any = (), *lengths: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor to be filled later; arguments as for `zeros`, which it equals (nothing is left to chance).
 

@@ -31,7 +31,8 @@ for _module in pkgutil.walk_packages(tapegrad.ops.__path__, "tapegrad.ops."):
     if _module.name != __name__:
         importlib.import_module(_module.name)
 
-from tapegrad.ops import creation, dtypes  # noqa: E402  (after the modules that register rows)
+from tapegrad.interop import dlpack  # noqa: E402  (after the modules that register rows)
+from tapegrad.ops import creation, dtypes  # noqa: E402
 from tapegrad.ops.index import getitem, setitem  # noqa: E402
 
 exports: dict[str, Any] = {"Tensor": Tensor}
@@ -176,7 +177,7 @@ def _attach_operator(row: Row, name: str, form: str, forms: dict[str, Callable])
 
 
 def _attach_all() -> None:
-    for name, method in methods.METHODS.items():
+    for name, method in (*methods.METHODS.items(), *dlpack.METHODS.items()):
         _attach(name, method)
     for name, dtype in methods.TORCH_CASTS.items():
         _attach(name, methods.cast_method(name, dtype))
@@ -318,8 +319,8 @@ def _build() -> None:
     for name in ("clip", "clamp"):
         if name in exports:
             _attach(f"{name}_", _in_place(f"{name}_", exports[name]))
-    for module in (creation, dtypes):
-        exports.update({name: getattr(module, name) for name in module.__all__})
+    for functions in (creation, dtypes, dlpack):
+        exports.update({name: getattr(functions, name) for name in functions.__all__ if name != "METHODS"})
     for dtype in DTYPES:
         exports[dtype.name] = dtype
     exports.update(e=np.e, inf=np.inf, nan=np.nan, newaxis=None, pi=np.pi)

@@ -1,0 +1,1 @@
+"""How other libraries call tapegrad: NumPy's protocols, DLPack."""
