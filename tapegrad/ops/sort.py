@@ -172,40 +172,6 @@ def topk(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = Tru
     return TopK(gather_along(x, order, axis), order)
 
 
-@public(
-    reference=lambda x, **kwargs: np.median(x, **kwargs),
-    samples=[
-        Sample(((5,),)),
-        Sample(((3, 4),), {"axis": 1}),
-        Sample(((4, 3),), {"axis": 0, "keepdims": True}),
-    ],
-)
-def median(x: Any, /, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """The middle element, or the mean of the two in the middle, as NumPy's.
-
-    Examples
-    --------
-    >>> import tapegrad as tg
-    >>> tg.median(tg.tensor([3.0, 1.0, 2.0, 10.0]))
-    tensor(2.5000)
-    """
-    ndim = as_operand(x, "median")._spec.ndim
-    y = sort(x, axis=axis)
-    k = 0 if axis is None else axis_index("median", axis, ndim)
-    n = y._spec.shape[k]
-    if n == 0:
-        raise ValueError(f"median: no elements along axis {k} of shape {y._spec.shape}")
-    middle = narrow(y, k, (n - 1) // 2, 1 if n % 2 else 2)
-    last = narrow(y, k, n - 1, 1)  # a NaN, which sorts last, must show
-    out = ns.mean(middle, axis=k, keepdims=True)
-    if y._spec.floating:
-        out = ns.where(ns.isnan(last), last, out)
-    if axis is None:
-        return reshaped(out, (1,) * ndim if keepdims else ())
-    shape = out._spec.shape
-    return out if keepdims else reshaped(out, shape[:k] + shape[k + 1 :])
-
-
 @public(reference=np.searchsorted, samples=[], differentiable=False)
 def searchsorted(
     x: Any, v: Any, /, side: str = "left", sorter: Any = None, *, right: bool | None = None
