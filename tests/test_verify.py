@@ -140,7 +140,7 @@ STATIC = {
     "sum_all": (),
     "wrap_index": ("n", "stride"),
     **dict.fromkeys(("sum", "prod", "max", "min", "any", "all", "argmax", "argmin"), ("axes", "keepdims")),
-    **dict.fromkeys(("logsumexp", "norm2"), ("axes", "keepdims")),
+    **dict.fromkeys(("logsumexp", "norm2", "nanargmax", "nanargmin"), ("axes", "keepdims")),
 }
 INDEXED = {
     "gather": 1,

@@ -325,7 +325,7 @@ def _sum_all(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     _floating(name, specs[0])
 
 
-@_check("sum", "prod", "max", "min", "any", "all", "argmax", "argmin")
+@_check("sum", "prod", "max", "min", "any", "all", "argmax", "argmin", "nanargmax", "nanargmin")
 def _reduction(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     _names(name, static, "axes", "keepdims")
     _flag(name, static, "keepdims")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tapegrad import _jit
-from tapegrad.kernels import blas, gather, move, normalise, reduce, sort
+from tapegrad.kernels import blas, gather, move, nan, normalise, reduce, sort
 from tapegrad.ops.contraction import MATMUL, MATVEC
 from tapegrad.spec import intern_spec
 
@@ -66,6 +66,8 @@ CASES = {
     "log_softmax": (normalise.log_softmax, (X,), MIDDLE, X.shape, "float64"),
     "norm2": (normalise.norm2, (X * 1e-200,), MIDDLE, (3, 5), "float64"),
     "argsort": (sort.argsort, (X,), (3, 100, 1), (2, 300), "int64"),
+    "nanargmax": (nan.nanargmax, (X,), MIDDLE, (3, 5), "int64"),
+    "nanargmin": (nan.nanargmin, (X,), MIDDLE, (3, 5), "int64"),
     "searchsorted": (sort.searchsorted, (np.sort(V), V), (1, 19, 19, 1), (19,), "int64"),
     "matmul": (blas.matmul, *product(MATMUL, A, B, tx=False, ty=False, reduce=False)),
     "matmul flags": (blas.matmul, *product(MATMUL, A.T.copy(), B.T.copy(), tx=True, ty=True, reduce=False)),
