@@ -360,7 +360,8 @@ def device(function: Callable, names: dict[str, Any], fastmath: bool = False) ->
     if key not in _jitted:
         chosen = function
         if operands is not None:
-            part = "single" if operands is np.float32 else "integer" if operands().dtype.kind in "iu" else ""
+            kind = "single" if operands is np.float32 else operands().dtype.kind
+            part = {"single": "single", "i": "integer", "u": "integer", "c": "complex"}.get(kind, "")
             chosen = getattr(function, part, function) if part else function
         bound = _rebind(chosen, names, fastmath)
         # scalar functions and rules: a call left in a tile loop would keep it from being vectorised
@@ -452,12 +453,21 @@ def global_names(code: pytypes.CodeType) -> set[str]:
 Range = tuple[float, float]
 
 
-def device_rule(rule: Callable, operands: Any, inside: Range | None = None) -> Any:
-    """Jit a derivative rule (its ``f`` becomes the namespace of jitted scalar functions)."""
+def device_rule(rule: Callable, operands: Any, inside: Range | None = None, part: bool = False) -> Any:
+    """Jit a derivative rule (its ``f`` becomes the namespace of jitted scalar functions).
+
+    With ``part`` its value is the real part of what the rule gives: the operand is real, the result complex.
+    """
     with global_compiler_lock:
         scope = {**rule.__globals__, "f": scalars(operands, inside)}
         rule = pytypes.FunctionType(rule.__code__, scope, rule.__name__, None, rule.__closure__)
-        return device(rule, {"OPERANDS": operands})
+        jitted = device(rule, {"OPERANDS": operands})
+        if not part:
+            return jitted
+        arguments = ", ".join(rule.__code__.co_varnames[: rule.__code__.co_argcount])
+        scope = {"rule": jitted, "real": _intrinsics.real}
+        exec(f"def real_part({arguments}):\n    return real(rule({arguments}))", scope)
+        return helper(scope["real_part"], forceinline=True)
 
 
 _scalars: dict[Any, pytypes.ModuleType] = {}

@@ -5,10 +5,12 @@ See `tapegrad._lowering`, which writes the code.
 
 from __future__ import annotations
 
+import functools
 import operator
 import types as pytypes
 from typing import Any
 
+import numpy as np
 from numba.core import errors, ir, types
 
 __all__ = ["BOOL", "INT", "Inference", "Items", "Range", "Unsupported", "function_type"]
@@ -58,6 +60,15 @@ def function_type(typing_context: Any, function: Any) -> Any:
     return found
 
 
+@functools.cache
+def complex_division() -> Any:
+    """Numba's type of `kernels.math.holomorphic.divide`: its own division of complex numbers raises."""
+    from tapegrad import _compile
+    from tapegrad.kernels.math import holomorphic
+
+    return types.Dispatcher(_compile.device(holomorphic.divide, {"OPERANDS": np.float64}))
+
+
 def resolve(typing_context: Any, function: Any, arguments: tuple) -> Any:
     """The signature with which ``function``, a Numba type, takes these arguments."""
     if isinstance(function, types.Dispatcher):
@@ -88,6 +99,7 @@ class Inference:
             for s in block.body:
                 if isinstance(s, ir.Assign):
                     self.assigned[s.target.name] = self.assigned.get(s.target.name, 0) + 1
+        self.quotients: set[int] = set()  # ids of expressions that divide complex numbers
         self.result: Any = None
 
     # --- types ------------------------------------------------------------------------------------
@@ -212,6 +224,11 @@ class Inference:
             return None
         if function is operator.pow:
             raise Unsupported("powers")
+        if function is operator.truediv and any(isinstance(k, types.Complex) for k in kinds):
+            self.quotients.add(id(e))
+            function_of = complex_division()
+            found = self.calls[id(e)] = resolve(self.typing, function_of, kinds)
+            return found.return_type
         if function is operator.contains:
             if not isinstance(kinds[0], types.BaseTuple) or {*kinds[0].types, kinds[1]} != {INT}:
                 raise Unsupported(f"{kinds[1]} in {kinds[0]}")

@@ -240,6 +240,44 @@ def like(typingctx, value, x):
 
 
 @intrinsic
+def real(typingctx, z):
+    """The real part of a number."""
+    plain = not isinstance(z, types.Complex)
+
+    def codegen(context, builder, signature, args):
+        return args[0] if plain else context.make_complex(builder, z, args[0]).real
+
+    return (z if plain else z.underlying_float)(z), codegen
+
+
+@intrinsic
+def imag(typingctx, z):
+    """The imaginary part of a number, 0 for a real one."""
+    plain = not isinstance(z, types.Complex)
+
+    def codegen(context, builder, signature, args):
+        if plain:
+            return context.get_constant(z, 0)
+        return context.make_complex(builder, z, args[0]).imag
+
+    return (z if plain else z.underlying_float)(z), codegen
+
+
+@intrinsic
+def join(typingctx, x, y):
+    """The complex number of two parts of one precision."""
+    narrow = x == y == types.float32
+    part, whole = (types.float32, types.complex64) if narrow else (types.float64, types.complex128)
+
+    def codegen(context, builder, signature, args):
+        made = context.make_complex(builder, whole)
+        made.real, made.imag = args
+        return made._getvalue()
+
+    return whole(part, part), codegen
+
+
+@intrinsic
 def muladd(typingctx, x, y, z):
     """``x * y + z``, fused where the machine does that at no cost; in float32 if all three are."""
     narrow = x == y == z == types.float32

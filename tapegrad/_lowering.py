@@ -21,7 +21,7 @@ from numba.core import cgutils, fastmathpass, funcdesc, interpreter, ir, targetc
 from numba.core.compiler import compile_result
 from numba.core.environment import Environment
 
-from tapegrad._inference import BOOL, INT, Inference, Items, Range, function_type
+from tapegrad._inference import BOOL, INT, Inference, Items, Range, complex_division, function_type
 
 __all__ = ["refused", "short"]
 
@@ -171,6 +171,8 @@ class _Function(Inference):
             return self.context.cast(self.builder, found, BOOL, self.types[name])
         signature = self.calls[id(e)]
         arguments = [self.load(v, k) for v, k in zip((e.lhs, e.rhs), signature.args)]
+        if id(e) in self.quotients:
+            return self.call(complex_division(), signature, arguments)
         function = e.immutable_fn if e.op == "inplace_binop" else e.fn
         return self.call(function_type(self.typing, function), signature, arguments)
 

@@ -23,7 +23,7 @@ from tapegrad.grad_mode import (
     no_grad,
     set_grad_enabled,
 )
-from tapegrad.ops.record import as_operand, cast
+from tapegrad.ops.record import as_operand, cast, conjugated
 from tapegrad.ops.table import rows as table_rows
 from tapegrad.tape import CUT, GRAD, OP, OP_MASK, STATE, Tape, X, current
 from tapegrad.tensor import Tensor, tensor_from_array
@@ -194,10 +194,10 @@ def _as_list(tensors: Any) -> list[Tensor]:
 
 def _seeds(roots: list[Tensor], given: Any) -> list[Tensor | None]:
     if given is None:
-        if len(roots) == 1 and roots[0]._rg and roots[0]._spec.size == 1:
+        if len(roots) == 1 and roots[0]._rg and roots[0]._spec.size == 1 and roots[0]._spec.floating:
             return [None]
         weights: list[Any] = [None] * len(roots)
-    elif isinstance(given, (Tensor, np.ndarray, float, int)) or (
+    elif isinstance(given, (Tensor, np.ndarray, float, int, complex)) or (
         len(roots) == 1 and not _is_sequence_of(given)
     ):
         weights = [given]
@@ -212,6 +212,11 @@ def _seeds(roots: list[Tensor], given: Any) -> list[Tensor | None]:
         if w is None:
             if t.size != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            if not t._spec.floating:
+                raise RuntimeError(
+                    f"grad can be implicitly created only for real scalar outputs but got {t.dtype}; pass "
+                    "gradient=, or take real, imag or abs() first"
+                )
             out.append(None)
             continue
         w = as_operand(w, "backward")
@@ -220,7 +225,7 @@ def _seeds(roots: list[Tensor], given: Any) -> list[Tensor | None]:
                 f"Mismatch in shape: grad_output[{k}] has a shape of {list(w.shape)} and "
                 f"output[{k}] has a shape of {list(t.shape)}."
             )
-        out.append(cast(w, t.dtype))
+        out.append(conjugated(cast(w, t.dtype)))
     return out
 
 
@@ -282,7 +287,7 @@ def _run(
     for slot, value in found.items():
         t = _owner(tape, slot)
         if t is not None:
-            out.append((t, _leaf_hooks(t, value)))
+            out.append((t, as_gradient(_leaf_hooks(t, value))))
     _engine().maybe_reclaim(tape)
     return out
 
@@ -294,6 +299,11 @@ def _owner(tape: Tape, slot: int) -> Tensor | None:
         return t
     reference = tape.leaves.get(slot)
     return reference() if reference is not None else None
+
+
+def as_gradient(value: np.ndarray) -> np.ndarray:
+    """The gradient that a cotangent of the engine is: its conjugate, as in PyTorch."""
+    return np.asarray(np.conjugate(value)) if value.dtype.kind == "c" else value
 
 
 def _leaf_hooks(t: Tensor, value: np.ndarray) -> np.ndarray:
@@ -363,7 +373,7 @@ def _record_backward(
                 sweep.given.add(g_slot)
                 if owner.is_leaf and owner._extra is not None and owner._extra.hooks:
                     g = _engine().call_hooks(owner, g)
-                out.append((owner, g))
+                out.append((owner, conjugated(g)))
             if not create_graph and not tape.recording:
                 for _, g in out:
                     g._realize()

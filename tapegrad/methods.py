@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.ops.record import OPERAND_TYPES, as_operand, record_elementwise
+from tapegrad.ops.record import OPERAND_TYPES, as_operand, conjugated, record_elementwise
 from tapegrad.ops.table import ROWS, ns
 from tapegrad.spec import DTYPES, dtype_index
 from tapegrad.tensor import Tensor, tensor_from_array
@@ -30,6 +30,8 @@ TORCH_CASTS = {
     "byte": "uint8",
     "float": "float32",
     "double": "float64",
+    "cfloat": "complex64",
+    "cdouble": "complex128",
 }
 
 
@@ -382,4 +384,38 @@ METHODS: dict[str, Callable] = {
     "__round__": round_,
     "__array_namespace__": array_namespace,
 }
-PROPERTIES = {"T": transposed, "mT": matrix_transposed}
+
+
+def real(self: Tensor) -> Tensor:
+    """The real part; the tensor itself if it is real."""
+    return ns.real(self) if self._spec.kind == "c" else self
+
+
+def imag(self: Tensor) -> Tensor:
+    """The imaginary part.
+
+    Raises
+    ------
+    RuntimeError
+        If the tensor is real, as in PyTorch; `tapegrad.imag` gives zeros.
+    """
+    if self._spec.kind != "c":
+        raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+    return ns.imag(self)
+
+
+def adjoint(self: Tensor) -> Tensor:
+    """The conjugate of the tensor with its last two axes exchanged."""
+    return conjugated(matrix_transposed(self))
+
+
+def adjoint_matrix(self: Tensor) -> Tensor:
+    """The conjugate transpose of a matrix."""
+    if self._spec.ndim not in (0, 2):
+        raise RuntimeError(f"tensor.H is only supported on matrices; this tensor has shape {self.shape}")
+    return conjugated(transposed(self))
+
+
+PROPERTIES = {
+    "H": adjoint_matrix, "T": transposed, "imag": imag, "mH": adjoint, "mT": matrix_transposed, "real": real,
+}  # fmt: skip

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.spec import BOOL, FLOAT64, INT64
+from tapegrad.spec import BOOL, COMPLEX128, FLOAT64, INT64
 
 if TYPE_CHECKING:
     from tapegrad.tensor import Tensor
@@ -50,7 +50,7 @@ def format_tensor(t: Tensor) -> str:
     else:
         shown = _excerpt(array) if array.size > THRESHOLD else array
         body = _rows(array, _formatter(shown), len(prefix))
-    quiet = (FLOAT64,) if array.size == 0 else (FLOAT64, INT64, BOOL)
+    quiet = (FLOAT64,) if array.size == 0 else (FLOAT64, INT64, BOOL, COMPLEX128)
     if array.dtype not in quiet:
         notes.append(f"dtype={array.dtype.name}")
     if not t.is_leaf:
@@ -92,6 +92,9 @@ def _formatter(values: np.ndarray) -> Callable[[Any], str]:
 
 
 def _element_format(values: np.ndarray) -> Callable[[Any], str]:
+    if values.dtype.kind == "c":
+        real, imag = _element_format(values.real), _element_format(np.abs(values.imag))
+        return lambda v: f"{real(v.real)}{'-' if math.copysign(1.0, v.imag) < 0 else '+'}{imag(abs(v.imag))}j"
     if values.dtype.kind != "f":
         return str
     sizes = np.abs(values[np.isfinite(values)].astype(np.float64))

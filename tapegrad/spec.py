@@ -16,8 +16,10 @@ __all__ = [
     "MAX_DIMS",
     "Spec",
     "broadcast_shapes",
+    "complex_dtype",
     "dtype_index",
     "intern_spec",
+    "real_dtype",
     "result_dtype",
     "table",
 ]
@@ -35,10 +37,13 @@ DTYPE_NAMES = [
     "uint64",
     "float32",
     "float64",
+    "complex64",
+    "complex128",
 ]
 DTYPES = tuple(np.dtype(name) for name in DTYPE_NAMES)
 dtype_index = {dtype: i for i, dtype in enumerate(DTYPES)}
 BOOL, INT64, FLOAT32, FLOAT64 = (np.dtype(n) for n in ("bool", "int64", "float32", "float64"))
+COMPLEX64, COMPLEX128 = np.dtype("complex64"), np.dtype("complex128")
 BIG = 1 << 16  # bytes: results at least this large get buffers of their own
 
 # Columns of the engine's table of specs.
@@ -49,7 +54,10 @@ COLUMNS = 32  # a power of two, at least SHAPE + MAX_DIMS
 class Spec:
     """A shape and a dtype, interned: two equal specs are one object."""
 
-    __slots__ = ("big", "dtype", "floating", "id", "joined", "kind", "nbytes", "ndim", "shape", "size")
+    __slots__ = (
+        "big", "differentiable", "dtype", "floating", "id", "joined", "kind", "nbytes", "ndim", "shape",
+        "size",
+    )  # fmt: skip
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -57,7 +65,8 @@ class Spec:
     size: int
     ndim: int
     nbytes: int
-    floating: bool
+    floating: bool  # real floating point
+    differentiable: bool  # floating point, real or complex
     big: bool
     kind: str
     joined: dict[Spec, Spec]  # by another of the same floating dtype: what both broadcast to
@@ -123,6 +132,7 @@ def _new_spec(shape: tuple[int, ...], dtype: np.dtype) -> Spec:
         spec.kind = dtype.kind
         spec.joined = {}
         spec.floating = dtype.kind == "f"
+        spec.differentiable = dtype.kind in "fc"
         spec.big = spec.nbytes >= BIG
         spec.id = len(table.by_id)
         if spec.id == len(table.rows):
@@ -154,14 +164,26 @@ def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(out)
 
 
+def complex_dtype(dtype: np.dtype) -> np.dtype:
+    """The complex dtype of a dtype's precision."""
+    return COMPLEX64 if dtype is FLOAT32 or dtype is COMPLEX64 else COMPLEX128
+
+
+def real_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype of a complex dtype's parts; any other stays as it is."""
+    return {COMPLEX64: FLOAT32, COMPLEX128: FLOAT64}.get(dtype, dtype)
+
+
 def result_dtype(*values: Any) -> np.dtype:
     """NumPy 2's promotion: Python scalars are weak, dtypes are not.
 
-    Each value is a dtype or a Python ``bool``, ``int`` or ``float``.
+    Each value is a dtype or a Python ``bool``, ``int``, ``float`` or ``complex``.
     """
     dtypes = [v for v in values if isinstance(v, np.dtype)]
     scalars = [v for v in values if not isinstance(v, np.dtype)]
     if not dtypes:
+        if any(isinstance(s, complex) for s in scalars):
+            return COMPLEX128
         if any(isinstance(s, float) for s in scalars):
             return FLOAT64
         return BOOL if all(isinstance(s, bool) for s in scalars) else INT64
@@ -170,7 +192,9 @@ def result_dtype(*values: Any) -> np.dtype:
         if other is not dtype:
             dtype = np.promote_types(dtype, other)
     for s in scalars:
-        if isinstance(s, float) and dtype.kind != "f":
+        if isinstance(s, complex):
+            dtype = complex_dtype(dtype)
+        elif isinstance(s, float) and dtype.kind not in "fc":
             dtype = FLOAT64
         elif isinstance(s, int) and not isinstance(s, bool) and dtype.kind == "b":
             dtype = INT64

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from tapegrad.spec import FLOAT64, Spec, intern_spec
+from tapegrad.spec import COMPLEX128, FLOAT64, Spec, intern_spec
 from tapegrad.tape import GRAD, Ghost, Tape, current
 from tapegrad.trace import INTEGER, TRUTH, VALUE
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Tensor", "new_result", "tensor", "tensor_from_array"]
 
+_GENERALITY = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3}  # in place, a result is not made less general
 LEAF, NONLEAF = 1, 2  # values of Tensor._rg; 0: does not require grad
 
 # How many functions are being recorded for replay, in all threads: while there is one, looking at a value
@@ -165,12 +166,13 @@ class Tensor:
         Raises
         ------
         RuntimeError
-            If the dtype is not floating point, or if the tensor is a result and the flag is cleared.
+            If the dtype is neither floating point nor complex, or if the tensor is a result and the flag is
+            cleared.
         """
         if requires_grad:
-            if not self._spec.floating:
+            if not self._spec.differentiable:
                 raise RuntimeError(
-                    "only Tensors of floating point dtype can require gradients; "
+                    "only Tensors of floating point and complex dtype can require gradients; "
                     f"this one has dtype {self._spec.dtype}"
                 )
             if self._rg == 0:
@@ -468,7 +470,7 @@ class Tensor:
                     f"{name}: output with shape {list(self._spec.shape)} doesn't match the "
                     f"broadcast shape {list(new._spec.shape)}"
                 )
-            if (new._spec.kind == "f" and self._spec.kind != "f") or self._spec.kind == "b":
+            if _GENERALITY[new._spec.kind] > _GENERALITY[self._spec.kind]:
                 raise RuntimeError(
                     f"{name}: result type {new._spec.dtype} can't be cast to the desired output "
                     f"type {self._spec.dtype}"
@@ -604,7 +606,7 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     Raises
     ------
     RuntimeError
-        If ``requires_grad`` and the dtype is not floating point.
+        If ``requires_grad`` and the dtype is neither floating point nor complex.
     TypeError
         If the data is not numeric.
     ValueError
@@ -633,6 +635,8 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
         bare = array.size == 0 and not isinstance(data, (np.ndarray, Tensor))
         if bare or (array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8)):
             array = array.astype(FLOAT64)
+        elif array.dtype.kind == "c" and array.dtype.itemsize not in (8, 16):
+            array = array.astype(COMPLEX128)
     t = tensor_from_array(np.ascontiguousarray(array).reshape(array.shape))
     return t.requires_grad_() if requires_grad else t
 

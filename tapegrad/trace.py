@@ -350,9 +350,10 @@ def _check_elementwise(
     dtype = typed[0]
     expected = elementwise_out(row, dtype)
     _require(expected == spec.dtype, f"%{i} = {row.name}: result is {spec.dtype}, not {expected}")
-    refused = {"float": "biu", "bits": "f"}.get(row.dtype_rule, "") + ("b" if never_boolean(row) else "")
+    refused = {"float": "biu", "bits": "fc", "complex": "biu"}.get(row.dtype_rule, "")
+    refused += ("b" if never_boolean(row) else "") + ("" if row.complex is True else "c")
     _require(dtype.kind not in refused, f"%{i} = {row.name}: operands of dtype {dtype}")
-    if dtype.kind != "f":
+    if dtype.kind not in "fc":
         low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
         for value in [float(consts[-o - 1]) for o in operands if o < 0]:
             whole = value.is_integer() and low <= int(value) <= high

@@ -36,8 +36,8 @@ def is_data(leaf: Any) -> bool:
     if leaf.__class__ is int:
         return -INT64_LIMIT <= leaf < INT64_LIMIT
     if isinstance(leaf, np.generic):
-        return leaf.dtype.kind in "biuf"
-    return leaf.__class__ in (float, bool) or isinstance(leaf, (Tensor, np.ndarray))
+        return leaf.dtype.kind in "biufc"
+    return leaf.__class__ in (float, complex, bool) or isinstance(leaf, (Tensor, np.ndarray))
 
 
 def as_array(leaf: Any) -> np.ndarray | None:
@@ -45,8 +45,6 @@ def as_array(leaf: Any) -> np.ndarray | None:
     kind = leaf.__class__
     if kind is np.ndarray:
         return plain_array(leaf)
-    if kind is complex:
-        raise TypeError("dtype complex128 is not supported")
     if not is_data(leaf):
         return None
     if isinstance(leaf, Tensor):

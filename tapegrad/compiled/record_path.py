@@ -98,7 +98,7 @@ def _run(
     results: list[int] = []
     fixed: list[Any] = []
     for leaf in found:
-        if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biuf":
+        if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biufc":
             leaf = recording.capture(leaf)
         if isinstance(leaf, Tensor):
             results.append(len(outputs))
@@ -117,7 +117,7 @@ def _run(
 
 def warn_of_exact_values(name: str, trace: Trace, warned: set[tuple[str, int]]) -> None:
     """Warn, once per source line, of guards on exact floating values that depend on arguments."""
-    exact = [g for g in trace.guards if g.kind == VALUE and trace.spec(g.slot).floating]
+    exact = [g for g in trace.guards if g.kind == VALUE and trace.spec(g.slot).differentiable]
     if not exact:
         return
     depends = dependence(trace.code, set(trace.inputs), {slot for slot, _ in trace.captures})

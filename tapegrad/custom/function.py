@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.grad_mode import enable_grad, no_grad
-from tapegrad.ops.record import as_operand, cast, user_location
+from tapegrad.ops.record import as_operand, cast, conjugated, user_location
 from tapegrad.ops.table import ROWS, ns
 from tapegrad.spec import Spec
 from tapegrad.tape import GRAD, Tape, current
@@ -168,7 +168,7 @@ class Function:
         if not any(wanted):
             return given
         differentiable = [
-            isinstance(r, Tensor) and r._spec.floating and id(r) not in ctx._constant for r in results
+            isinstance(r, Tensor) and r._spec.differentiable and id(r) not in ctx._constant for r in results
         ]
         if not any(differentiable):
             return given
@@ -273,8 +273,9 @@ class Node:
             if g is None and spec is not None and self.ctx._materialize:
                 g = tensor_from_array(np.zeros(spec.shape, spec.dtype))
             grads.append(g)
-        found = self._with_saved(self.function.backward, grads)
-        return [(x, c) for x, c in zip(self.inputs, self._checked(found)) if x is not None and c is not None]
+        grads = [None if g is None else conjugated(g) for g in grads]
+        found = self._checked(self._with_saved(self.function.backward, grads))
+        return [(x, conjugated(c)) for x, c in zip(self.inputs, found) if x is not None and c is not None]
 
     def forward(self, tangents: Sequence[Tensor | None]) -> list[Tensor | None]:
         """The tangents of the differentiable results, given those of the arguments.
@@ -391,7 +392,7 @@ class Node:
             g = as_operand(g, self.name)
             if g._spec.shape != spec.shape:
                 g = self._fitted(g, spec, k)
-            out.append(cast(g, spec.dtype) if spec.floating else None)
+            out.append(cast(g, spec.dtype) if spec.differentiable else None)
         return out
 
     def _fitted(self, g: Tensor, spec: Spec, k: int) -> Tensor:

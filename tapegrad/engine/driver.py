@@ -28,6 +28,7 @@ from tapegrad.engine.walk import (
     seed,
 )
 from tapegrad.ops import fast
+from tapegrad.ops.record import conjugated
 from tapegrad.ops.table import rows as table_rows
 from tapegrad.spec import table as spec_table
 from tapegrad.tape import MUTATED, OP_MASK, Ghost, Tape
@@ -465,8 +466,9 @@ def _run_hooks(tape: Tape, r: Runner, slot: int, t: Tensor) -> None:
 
 
 def call_hooks(t: Tensor, g: Tensor) -> Tensor:
-    """Pass a gradient through a tensor's hooks."""
+    """Pass a cotangent through a tensor's hooks, which see and return gradients."""
     assert t._extra is not None and t._extra.hooks is not None
+    g = conjugated(g)
     for hook in list(t._extra.hooks.values()):
         result = hook(g)
         if result is not None:
@@ -476,7 +478,7 @@ def call_hooks(t: Tensor, g: Tensor) -> Tensor:
                     f"it returned {getattr(result, '_spec', type(result).__name__)!r}"
                 )
             g = result
-    return g
+    return conjugated(g)
 
 
 # --- anomaly mode ---------------------------------------------------------------------------------
@@ -486,7 +488,7 @@ def _check_values(tape: Tape, r: Runner, n: int, phase: int) -> None:
     for i in range(n):
         if r.slots[i, L.WANT] & phase and tape.code[i, L.ADDR]:
             spec = spec_table.by_id[int(tape.code[i, L.SPEC])]
-            if spec.floating and not np.isfinite(raw_array(int(tape.code[i, L.ADDR]), spec)).all():
+            if spec.differentiable and not np.isfinite(raw_array(int(tape.code[i, L.ADDR]), spec)).all():
                 raise RuntimeError(f"detect_anomaly: %{i} = {_describe(tape, i)}, returned nan or inf values")
 
 

@@ -34,6 +34,14 @@ def fill_constant(address, n, dtype, value):
         b = array(address, n, np.float32)
         for i in range(n):
             b[i] = np.float32(value)
+    elif dtype == 12:
+        p = array(address, n, np.complex128)
+        for i in range(n):
+            p[i] = value
+    elif dtype == 11:
+        q = array(address, n, np.complex64)
+        for i in range(n):
+            q[i] = value
     elif dtype == 0:
         fill_bytes(address, np.int64(value != 0), n)
     elif dtype == 1 or dtype == 5:
@@ -59,6 +67,11 @@ def splat(target, source, n, itemsize):
         a, b = array(target, n, np.int64), array(source, 1, np.int64)
         for i in range(n):
             a[i] = b[0]
+    elif itemsize == 16:
+        p, q = array(target, 2 * n, np.int64), array(source, 2, np.int64)
+        for i in range(n):
+            p[2 * i] = q[0]
+            p[2 * i + 1] = q[1]
     elif itemsize == 4:
         c, d = array(target, n, np.int32), array(source, 1, np.int32)
         for i in range(n):
@@ -207,7 +220,16 @@ def load_broadcast(target, source, itemsize, specs, small, large, start, n):
 
 
 @jit
+def _real(dtype):
+    """The dtype of a complex dtype's parts; any other stays as it is."""
+    return dtype - 2 if dtype > 10 else dtype
+
+
+@jit
 def add(target, source, n, dtype):
+    if dtype > 10:  # a complex number is two real ones
+        n = 2 * n
+        dtype = _real(dtype)
     if dtype == 10:
         a, b = array(target, n, np.float64), array(source, n, np.float64)
         for i in range(n):
@@ -257,6 +279,35 @@ def sum_of(address, n, dtype):
 
 
 @jit
+def _add_sum(target, source, n, dtype):
+    """Add the sum of ``n`` elements to the one at ``target``."""
+    if dtype <= 10:
+        _add_one(target, sum_of(source, n, dtype), dtype)
+    elif dtype == 12:
+        a, b = array(target, 1, np.complex128), array(source, n, np.complex128)
+        s = t = u = v = np.complex128(0.0)
+        i = 0
+        while i + 4 <= n:
+            s += b[i]
+            t += b[i + 1]
+            u += b[i + 2]
+            v += b[i + 3]
+            i += 4
+        while i < n:
+            s += b[i]
+            i += 1
+        a[0] += (s + t) + (u + v)
+    else:
+        c, d = array(target, 1, np.complex64), array(source, n, np.complex64)
+        w = np.complex128(0.0)
+        i = 0
+        while i < n:
+            w += np.complex128(d[i])
+            i += 1
+        c[0] += np.complex64(w)
+
+
+@jit
 def add_to_total(totals, s, value):
     """Add to total ``s``, kept as a sum and its rounding error: as accurate over tiles as a pairwise sum."""
     old = totals[2 * s]
@@ -289,9 +340,9 @@ def reduce_into(target, source, dtype, specs, small, large, start, n):
 
     This is un-broadcasting, in the one place where it is done.
     """
-    itemsize = 8 if dtype == 10 else 4
+    itemsize = specs[32 * small + ITEMSIZE]
     if specs[32 * small + SIZE] == 1:
-        _add_one(target, sum_of(source, n, dtype), dtype)
+        _add_sum(target, source, n, dtype)
         return
     strides = stack(MAX_DIMS)
     index = stack(MAX_DIMS)
@@ -302,7 +353,7 @@ def reduce_into(target, source, dtype, specs, small, large, start, n):
     while done < n:
         run = min(last - index[nd - 1], n - done)
         if strides[nd - 1] == 0:
-            _add_one(target + offset * itemsize, sum_of(source + done * itemsize, run, dtype), dtype)
+            _add_sum(target + offset * itemsize, source + done * itemsize, run, dtype)
         else:
             add(target + offset * itemsize, source + done * itemsize, run, dtype)
         done += run

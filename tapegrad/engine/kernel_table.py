@@ -16,7 +16,7 @@ from tapegrad.engine.calls import SPLITS
 from tapegrad.kernels import move, scalar
 from tapegrad.kernels.memory import TO, T, array, int64, like
 from tapegrad.ops.table import Kind, Row, rows
-from tapegrad.spec import BOOL, DTYPES, dtype_index
+from tapegrad.spec import BOOL, COMPLEX128, DTYPES, complex_dtype, dtype_index, real_dtype
 
 __all__ = ["Library", "library"]
 
@@ -200,6 +200,8 @@ def _storage(dtype: np.dtype) -> Any:
 
 
 def _bits(dtype: np.dtype) -> Any:
+    if dtype is COMPLEX128:
+        return np.complex128  # moved as it is: no machine word is as large
     return np.dtype(f"u{dtype.itemsize}").type
 
 
@@ -279,7 +281,8 @@ class Library:
             assert row.forward is not None
             if row.bits:
                 return self._structured(row.name, row.forward, _bits(dtype), _bits(dtype), False)
-            forward = row.forward if dtype.kind == "f" else getattr(row.forward, "integer", row.forward)
+            twin = {"f": "", "c": "complex"}.get(dtype.kind, "integer")
+            forward = getattr(row.forward, twin, row.forward) if twin else row.forward
             name = getattr(forward, "kernel", row.name)
             return self._structured(name, forward, _storage(dtype), _storage(result), row.fastmath)
         return self._elementwise(row, dtype, which)
@@ -292,12 +295,13 @@ class Library:
         forward = row.forward
         assert forward is not None
         t, floating = _storage(dtype), dtype.kind == "f"
+        result = elementwise_out(row, dtype)
         names: dict[str, Any] = {
             "T": t,
             "TX": t,
             "TY": t,
             "TZ": t,
-            "TO": _storage(elementwise_out(row, dtype)),
+            "TO": _storage(result),
         }
         if row.dtype_rule == "where":
             names["TX"] = np.uint8
@@ -312,7 +316,7 @@ class Library:
                 return getattr(_compile.scalars(t, inside), forward.__name__)
             rule = row.rules[which - 1]
             assert isinstance(rule, FunctionType)
-            return _compile.device_rule(rule, t, inside)
+            return _compile.device_rule(rule, t, inside, result.kind == "c" and dtype.kind != "c")
 
         ranges = {"OP": EVERYWHERE if floating else None}
         loop = (_FWD if which == FORWARD else _BWD)[row.arity]
@@ -363,6 +367,10 @@ def elementwise_out(row: Row, dtype: np.dtype) -> np.dtype:
         return BOOL
     if row.dtype_rule.startswith("cast:"):
         return np.dtype(row.dtype_rule[5:])
+    if row.dtype_rule == "real":
+        return real_dtype(dtype)
+    if row.dtype_rule == "complex":
+        return complex_dtype(dtype)
     return dtype
 
 

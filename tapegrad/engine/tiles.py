@@ -72,7 +72,7 @@ from tapegrad.engine.layout import (
     WORK_REGION,
     X,
 )  # fmt: skip
-from tapegrad.spec import DTYPES
+from tapegrad.spec import DTYPES, FLOAT64, dtype_index
 
 __all__ = ["kernel_dtype", "run_region", "work_region"]
 
@@ -80,6 +80,7 @@ __all__ = ["kernel_dtype", "run_region", "work_region"]
 TILE = 1024  # elements at most
 CACHE = 192 << 10  # bytes that the registers of a tile may take together
 N_DTYPES, WHICH = len(DTYPES), 5  # shape of the kernel table
+LAST_REAL = dtype_index[FLOAT64]  # dtypes above are complex
 
 
 @jit
@@ -483,6 +484,24 @@ def _run_blocks(frame, code_at, slots_at, region_spec, base, c):
     return run_blocks(frame[F_SHARED], np.int64(WORK_REGION), base, np.int64(0), blocks, words, nbytes)
 
 
+@jit
+def _complex_bytes(code, specs, info, members, start, stop):
+    """Bytes of the largest complex number that the region reads or makes, 0 if there is none."""
+    found = 0
+    for m in range(start, stop):
+        i = members[m]
+        spec = 32 * code[8 * i + SPEC]
+        if specs[spec + DTYPE] > LAST_REAL:
+            found = max(found, specs[spec + ITEMSIZE])
+        for k in range(info[8 * (code[8 * i + OP] & OP_MASK) + ARITY]):
+            o = code[8 * i + X + k]
+            if o >= 0:
+                spec = 32 * code[8 * o + SPEC]
+                if specs[spec + DTYPE] > LAST_REAL:
+                    found = max(found, specs[spec + ITEMSIZE])
+    return found
+
+
 def run_region(frame_at, code_at, slots_at, consts_at, members_at, start, stop, region_spec, phase, reverse):
     """Run a region's members that are wanted in ``phase``; with ``reverse`` also its reverse.
 
@@ -516,7 +535,11 @@ def run_region(frame_at, code_at, slots_at, consts_at, members_at, start, stop, 
     tile = min(TILE, CACHE // (32 * (stop - start) + 32) & -16)
     tile = min(max(tile, 32), max(length, 1))
     c[LENGTH], c[TILE_SIZE] = length, tile
-    c[TILE_BYTES] = (tile * 8 + 63) & -64
+    pair = _complex_bytes(code, specs, info, members, start, stop)
+    if pair > 8:
+        tile = max(tile >> 1 & -16, min(tile, 32))
+        c[TILE_SIZE] = tile
+    c[TILE_BYTES] = (tile * max(pair, 8) + 63) & -64
     c[NEXT_BUFFER] = frame[F_BUFFER]
     _new_register(at(base), c, 0, 0)  # register 0: operands that a kernel does not have
     status = _set_up_forward(code, slots, specs, info, kernels, consts, members, start, stop, phase, base, c)
@@ -524,7 +547,7 @@ def run_region(frame_at, code_at, slots_at, consts_at, members_at, start, stop, 
         status = _set_up_reverse(code, slots, specs, info, kernels, consts, members, start, stop, base, c)
     if status == 0:
         status = np.int64(-1)
-        if length >= at(frame[F_SHARED])[H_LEAST_LENGTH]:
+        if length >= at(frame[F_SHARED])[H_LEAST_LENGTH] and not pair:
             status = _run_blocks(frame, code_at, slots_at, region_spec, base, c)
         if status == -1:
             totals = base + 8 * S_SUMS

@@ -40,7 +40,8 @@ FEW = 24  # rows that are not worth copying a panel for
 # step_y, step_out, tx, ty, size_x, size_y, size_out, itemsize, most (multiplications for tiles), base.  The
 # letters are BLAS's 'N' and 'T'.
 # ``p`` of matvec: target, letter, rows, columns, alpha, ld, 1, beta 0, batch, step_x, step_v, step_out, tx,
-# m, k, size_x, size_v, size_out, itemsize.  Both in the order BLAS takes them, a target of 0 for none.
+# m, k, size_x, size_v, size_out, itemsize.  That of complex matrices ends with 1 and 0, two words each.
+# Both in the order BLAS takes them, a target of 0 for none.
 
 
 def loops(o, at, a, c, b, e, m, n, k, tx, ty, keep):  # type: ignore[no-untyped-def]
@@ -284,8 +285,43 @@ def matmul_integer(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     return 0
 
 
+def matmul_complex(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
+    """`matmul` of complex numbers."""
+    d = array(p, 27, int64)
+    n, m, k = d[3], d[4], d[5]
+    batch, step_x, step_y, step_out, tx, ty = d[11], d[12], d[13], d[14], d[15] != 0, d[16] != 0
+    a = array(x, d[17], T)
+    b = array(y, d[18], T)
+    o = array(out, d[19], TO)
+    if k == 0 or batch == 0:
+        if q == 0:
+            for i in range(d[19]):
+                o[i] = TO(0)
+        return 0
+    if m == 0 or n == 0:
+        return 0
+    size, small = d[20], m * n * k <= LEAST
+    for i in range(batch):
+        keep = q != 0 or (i > 0 and step_out == 0)
+        if small:
+            loops(o, i * step_out, a, i * step_x, b, i * step_y, m, n, k, tx, ty, keep)
+        else:
+            call_n(
+                d[0],
+                (
+                    p + 8, p + 16, p + 24, p + 32, p + 40, p + 184,
+                    y + i * step_y * size, p + 56,
+                    x + i * step_x * size, p + 64,
+                    p + 184 if keep else p + 200,
+                    out + i * step_out * size, p + 24,
+                ),
+            )  # fmt: skip
+    return 0
+
+
 matmul.kernel = "matmul"  # type: ignore[attr-defined]  # one for both rows
 matmul.integer = matmul_integer  # type: ignore[attr-defined]
+matmul.complex = matmul_complex  # type: ignore[attr-defined]
 
 
 def matvec(out: int, x: int, y: int, z: int, p: int, q: int) -> int:

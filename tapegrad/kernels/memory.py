@@ -14,8 +14,9 @@ import numpy as np
 
 INTRINSIC = (
     "allocate", "array", "at", "bits_to_f32", "bits_to_f64", "call_n", "copy_bytes", "f32_to_bits",
-    "f64_to_bits", "fetch_add", "fill_bytes", "give_back", "invoke", "lanes", "like", "many", "muladd",
-    "product_error", "reach", "relax", "release", "room", "spill", "stack", "take", "tile_1_1",
+    "f64_to_bits", "fetch_add", "fill_bytes", "give_back", "imag", "invoke", "join", "lanes", "like", "many",
+    "muladd",
+    "product_error", "reach", "real", "relax", "release", "room", "spill", "stack", "take", "tile_1_1",
     "tile_1_2", "tile_4_1", "tile_4_2", "tile_many_1", "tile_many_2", "word", "words",
 )  # fmt: skip
 __all__ = [*INTRINSIC, "INTRINSIC", "TO", "T", "int32", "int64"]
@@ -42,6 +43,23 @@ def array(address: int, n: int, dtype: type) -> np.ndarray:
 def like(value: object, x: Any) -> Any:
     """``value`` in the dtype of ``x`` (so that a literal neither widens float32 nor breaks uint64)."""
     return np.asarray(x).dtype.type(value)
+
+
+def real(z: Any) -> Any:
+    """The real part of a number."""
+    return np.real(z)
+
+
+def imag(z: Any) -> Any:
+    """The imaginary part of a number, 0 for a real one."""
+    return np.imag(z)
+
+
+def join(x: Any, y: Any) -> Any:
+    """The complex number of two parts of one precision."""
+    z = np.empty((), np.result_type(np.asarray(x).dtype, np.complex64))
+    z.real, z.imag = x, y
+    return z[()]
 
 
 def f64_to_bits(x: Any) -> Any:

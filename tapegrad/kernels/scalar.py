@@ -18,6 +18,7 @@ import math
 
 import numpy as np
 
+from tapegrad.kernels.math import holomorphic
 from tapegrad.kernels.math.circular import (  # noqa: F401
     NEAR,
     acos,
@@ -29,13 +30,15 @@ from tapegrad.kernels.math.circular import (  # noqa: F401
     tan_near,
 )
 from tapegrad.kernels.math.error import erf, erfc, ndtr  # noqa: F401
-from tapegrad.kernels.math.exponential import exp, exp2, expm1, sigmoid  # noqa: F401
+from tapegrad.kernels.math.exponential import exp, exp2, expm1, sigmoid
 from tapegrad.kernels.math.gamma import digamma, lgamma, trigamma, zeta  # noqa: F401
-from tapegrad.kernels.math.hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh  # noqa: F401
+from tapegrad.kernels.math.hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh
 from tapegrad.kernels.math.logarithm import NORMAL, log, log1p, log2, log10, softplus  # noqa: F401
 from tapegrad.kernels.math.power import cbrt, hypot, power_any, power_normal  # noqa: F401
-from tapegrad.kernels.memory import like
-from tapegrad.kernels.twins import integers, within
+from tapegrad.kernels.memory import imag as imaginary
+from tapegrad.kernels.memory import join, like
+from tapegrad.kernels.memory import real as real_part
+from tapegrad.kernels.twins import integers, on_complex, within
 
 DEGREE = math.pi / 180.0
 
@@ -59,15 +62,26 @@ def _cast_integer(x):
     return x
 
 
+def _cast_complex(x):
+    return np.int64(real_part(x))
+
+
+@on_complex(_cast_complex)
 @integers(_cast_integer)
 def cast_signed(x):
     return np.int64(x)
 
 
+@on_complex(_cast_complex)
 @integers(_cast_integer)
 def cast_unsigned(x):
     # negative numbers wrap around, as they do in NumPy; LLVM leaves the direct conversion undefined
     return np.uint64(x) if x >= 9223372036854775808.0 else np.uint64(np.int64(x))
+
+
+@on_complex(real_part)
+def cast_floating(x):
+    return x
 
 
 def zeros_like(x):
@@ -280,6 +294,47 @@ def heaviside(x, y):
     return y if x == 0 else known
 
 
+# --- parts of complex numbers ---------------------------------------------------------------------
+
+
+def real(x):
+    return real_part(x)
+
+
+def imag(x):
+    return imaginary(x)
+
+
+def _conj_complex(x):
+    return join(real_part(x), -imaginary(x))
+
+
+@on_complex(_conj_complex)
+def conj(x):
+    return x
+
+
+def complex(x, y):
+    return join(x, y)
+
+
+def times_i(x):
+    return join(-imaginary(x), real_part(x))
+
+
+def times_minus_i(x):
+    return join(imaginary(x), -real_part(x))
+
+
+def _not_negative_complex(x):
+    return real_part(x) >= 0
+
+
+@on_complex(_not_negative_complex)
+def not_negative(x):
+    return x >= 0
+
+
 # --- comparison, logic, bits ----------------------------------------------------------------------
 
 
@@ -315,6 +370,11 @@ def isfinite(x):
     return (x - x) == 0
 
 
+def _isinf_complex(x):
+    return (np.fabs(real_part(x)) == math.inf) | (np.fabs(imaginary(x)) == math.inf)
+
+
+@on_complex(_isinf_complex)
 def isinf(x):
     return (x == x) & ((x - x) != 0)
 
@@ -438,3 +498,12 @@ def silu(x):
 
 def gelu(x):
     return x * ndtr(x)
+
+
+# --- bodies for complex operands ------------------------------------------------------------------
+
+for _function in (
+    divide, reciprocal, round, exp, exp2, expm1, log, log2, log10, log1p, sigmoid, sqrt, rsqrt, power, sinh,
+    cosh, tanh, sin, cos, tan, asin, acos, atan, asinh, acosh, atanh,
+):  # fmt: skip
+    on_complex(getattr(holomorphic, _function.__name__))(_function)

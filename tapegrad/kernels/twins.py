@@ -1,5 +1,7 @@
 """One function, several bodies: decorators that name the body for a kind of operand.
 
+Bodies for complex operands stand in `kernels.math.holomorphic`; `kernels.scalar` attaches them.
+
 A function of scalars is compiled for one dtype of operands at a time (``tapegrad._jit``).  Its module may
 say ``OPERANDS = np.float64`` or ``np.float32``: what its functions compute in, whatever they are called
 with.  Otherwise that follows the kernel.  Float literals and float globals have that dtype too, as Python
@@ -11,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-__all__ = ["form", "integers", "single", "within"]
+__all__ = ["form", "integers", "on_complex", "single", "within"]
 
 
 def integers(twin: Callable) -> Callable[[Callable], Callable]:
@@ -29,6 +31,16 @@ def single(twin: Callable) -> Callable[[Callable], Callable]:
 
     def attach(function: Callable) -> Callable:
         function.single = twin  # type: ignore[attr-defined]
+        return function
+
+    return attach
+
+
+def on_complex(twin: Callable) -> Callable[[Callable], Callable]:
+    """Let ``twin`` stand in for the decorated function where the operands are complex."""
+
+    def attach(function: Callable) -> Callable:
+        function.complex = twin  # type: ignore[attr-defined]
         return function
 
     return attach

@@ -31,6 +31,7 @@ for _name, _forward, _reference, _short, _sign in (
         dtype="bool",
         aliases=(_short,),
         operator=_short,
+        complex=_short in ("eq", "ne"),  # complex numbers have no order
         doc=f"Whether `x {_sign} y`.",
     )
 
@@ -40,7 +41,7 @@ for _name, _forward, _reference, _doc in (
     ("isfinite", f.isfinite, np.isfinite, "Whether `x` is neither infinite nor NaN."),
     ("signbit", f.signbit, np.signbit, "Whether the sign is negative, that of -0.0 included."),
 ):
-    elementwise(_name, _forward, reference=_reference, dtype="test", doc=_doc)
+    elementwise(_name, _forward, reference=_reference, dtype="test", complex=_name != "signbit", doc=_doc)
 
 elementwise(
     "nextafter",
@@ -58,7 +59,7 @@ for _name, _forward, _reference, _doc in (
     ("logical_xor", f.logical_xor, np.logical_xor, "Whether exactly one is nonzero."),
     ("logical_not", f.logical_not, np.logical_not, "Whether `x` is zero."),
 ):
-    elementwise(_name, _forward, reference=_reference, dtype="logical", doc=_doc)
+    elementwise(_name, _forward, reference=_reference, dtype="logical", complex=True, doc=_doc)
 
 for _name, _forward, _reference, _alias, _operator, _doc in (
     ("bitwise_and", f.bitwise_and, np.bitwise_and, (), "and", "Bits set in both."),
@@ -96,13 +97,16 @@ for _name, _forward, _reference, _alias, _operator, _doc in (
 # --- conversion, and what only tapegrad records ---------------------------------------------------
 
 for _dtype in DTYPES:
-    _forward = {"b": f.truth, "i": f.cast_signed, "u": f.cast_unsigned, "f": f.identity}[_dtype.kind]
+    _forward = {
+        "b": f.truth, "i": f.cast_signed, "u": f.cast_unsigned, "f": f.cast_floating, "c": f.identity,
+    }[_dtype.kind]  # fmt: skip
     elementwise(
         f"astype_{_dtype.name}",
         _forward,
         rules=(lambda g, out, x: g,),
         reference=lambda x, dtype=_dtype: np.asarray(x).astype(dtype),
         dtype=f"cast:{_dtype.name}",
+        complex=True,
         public=False,
         doc=f"Conversion to {_dtype.name}; the cotangent is converted back.",
     )
@@ -110,6 +114,7 @@ elementwise(
     "detach",
     f.identity,
     reference=np.positive,
+    complex=True,
     public=False,
     doc="The same value without history.",
 )
@@ -117,6 +122,7 @@ elementwise(
     "argument",
     f.identity,
     reference=np.positive,
+    complex=True,
     public=False,
     doc="What a transform differentiates by: a leaf with the value of its operand.",
 )
@@ -125,6 +131,7 @@ elementwise(
     f.identity,
     rules=(lambda g, out, x: g,),
     reference=np.positive,
+    complex=True,
     public=False,
     doc="A result of a user's `Function`; `tape.functions` says what its derivative belongs to.",
 )
@@ -133,6 +140,7 @@ elementwise(
     f.second,
     rules=(lambda g, out, x, y: g, None),
     reference=lambda x, y: np.asarray(y),
+    complex=True,
     public=False,
     doc="The value of `y` with the history of `x`: what assigning to `.data` leaves.",
 )

@@ -10,17 +10,11 @@ import numpy as np
 from tapegrad.kernels import normalise as kernels
 from tapegrad.ops.axes import axes_tuple, axis_index, behind, size_of, split_at, strip_axes
 from tapegrad.ops.movement import reshaped
-from tapegrad.ops.record import as_operand, cast, composite, record
+from tapegrad.ops.record import as_inexact, cast, composite, record
 from tapegrad.ops.reduce import SUM, keep_axes, reduce_axes, torch_names
 from tapegrad.ops.table import ROWS, Out, Sample, ns, public, structured
-from tapegrad.spec import FLOAT64, Spec
+from tapegrad.spec import Spec
 from tapegrad.tensor import Tensor
-
-
-def _floating(x: Any, name: str) -> Tensor:
-    x = as_operand(x, name)
-    return x if x._spec.floating else cast(x, FLOAT64)
-
 
 # --- rows -----------------------------------------------------------------------------------------
 
@@ -141,7 +135,7 @@ def mean(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False,
         axis, keepdims = torch_names("mean", names, axis, keepdims)
     if isinstance(dtype, bool):  # PyTorch's second argument is keepdim
         dtype, keepdims = None, dtype
-    x = _floating(x if dtype is None else ns.astype(x, dtype), "mean")
+    x = as_inexact(x if dtype is None else ns.astype(x, dtype), "mean")
     axes = axes_tuple("mean", axis, x._spec.ndim)
     n = size_of(tuple([x._spec.shape[a] for a in axes]))
     return ns.sum(x, axis=axes, keepdims=keepdims) / float(n)
@@ -150,7 +144,7 @@ def mean(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False,
 def _centred(
     name: str, x: Any, axis: Any, dtype: Any, correction: Any, ddof: Any
 ) -> tuple[Tensor, tuple, float]:
-    x = _floating(x if dtype is None else ns.astype(x, dtype), name)
+    x = as_inexact(x if dtype is None else ns.astype(x, dtype), name)
     axes = axes_tuple(name, axis, x._spec.ndim)
     n = size_of(tuple([x._spec.shape[a] for a in axes]))
     divisor = n - float(correction if ddof is None else ddof)
@@ -191,7 +185,8 @@ def var(
     if names:
         axis, keepdims = torch_names("var", names, axis, keepdims)
     d, axes, divisor = _centred("var", x, axis, dtype, correction, ddof)
-    return ns.sum(d * d, axis=axes, keepdims=keepdims) / divisor
+    squares = ns.square(ns.real(d)) + ns.square(ns.imag(d)) if d._spec.kind == "c" else d * d
+    return ns.sum(squares, axis=axes, keepdims=keepdims) / divisor
 
 
 @public(reference=np.std, samples=[*SAMPLES, Sample(((5,),), {"ddof": 1})])
@@ -270,7 +265,7 @@ def average(x: Any, /, axis: Any = None, weights: Any = None, *, keepdims: bool 
     """
     if weights is None:
         return mean(x, axis=axis, keepdims=keepdims)
-    x, w = _floating(x, "average"), _floating(weights, "average")
+    x, w = as_inexact(x, "average"), as_inexact(weights, "average")
     if w._spec.shape != x._spec.shape:
         if not isinstance(axis, int) or w._spec.ndim != 1:
             raise ValueError(f"average: weights of shape {w.shape} do not fit shape {x.shape}, axis {axis}")
@@ -329,7 +324,8 @@ def vector_norm(
     """
     if names:
         axis, keepdims = torch_names("vector_norm", names, axis, keepdims)
-    x = _floating(x, "vector_norm")
+    x = as_inexact(x, "vector_norm")
+    x = ns.abs(x) if x._spec.kind == "c" else x
     axes = axes_tuple("vector_norm", axis, x._spec.ndim)
     if ord == 2:
         return reduce_axes(NORM2, x, axes, keepdims)
@@ -383,7 +379,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, **na
     """
     if names:
         axis, keepdims = torch_names("norm", names, axis, keepdims)
-    x = _floating(x, "norm")
+    x = as_inexact(x, "norm")
+    x = ns.abs(x) if x._spec.kind == "c" else x
     axes = axes_tuple("norm", axis, x._spec.ndim)
     if ord is None or (ord == "fro" and len(axes) == 2):
         return reduce_axes(NORM2, x, axes, keepdims)
@@ -427,11 +424,11 @@ def logsumexp(x: Any, /, axis: Any = None, b: Any = None, keepdims: bool = False
         axis, keepdims = torch_names("logsumexp", names, axis, keepdims)
     if isinstance(b, bool):  # PyTorch's second argument is keepdim
         b, keepdims = None, b
-    x = _floating(x, "logsumexp")
+    x = as_inexact(x, "logsumexp")
     axes = axes_tuple("logsumexp", axis, x._spec.ndim)
     if b is None:
         return reduce_axes(LOGSUMEXP, x, axes, keepdims)
-    b = _floating(b, "logsumexp")
+    b = as_inexact(b, "logsumexp")
     if x._spec.shape != b._spec.shape:
         x, b = ns.broadcast_arrays(x, b)
         axes = axes_tuple("logsumexp", axis, x._spec.ndim)
@@ -473,7 +470,7 @@ def log_softmax(x: Any, /, axis: int | None = None, **names: Any) -> Tensor:
 def _normalised(row: Any, x: Any, axis: int | None, names: dict[str, Any]) -> Tensor:
     if names:
         axis, _ = torch_names(row.name, names, axis)
-    x = _floating(x, row.name)
+    x = as_inexact(x, row.name)
     if axis is None:
         return reshaped(record(row, (reshaped(x, (x._spec.size,)),), {"axis": 0}), x._spec.shape)
     return record(row, (x,), {"axis": axis_index(row.name, axis, x._spec.ndim)})

@@ -20,18 +20,28 @@ from tapegrad.kernels import blas
 from tapegrad.ops.axes import also_named, axes_tuple, axis_index, size_of
 from tapegrad.ops.blas import bits_of, capsule_address
 from tapegrad.ops.movement import broadcasted, permuted, reshaped
-from tapegrad.ops.record import as_operand, cast, composite, record
+from tapegrad.ops.record import as_operand, cast, composite, conjugated, record
 from tapegrad.ops.table import Out, Sample, ns, public, structured
-from tapegrad.spec import BOOL, INT64, Spec, broadcast_shapes, result_dtype
+from tapegrad.spec import (
+    BOOL,
+    COMPLEX64,
+    COMPLEX128,
+    FLOAT32,
+    FLOAT64,
+    INT64,
+    Spec,
+    broadcast_shapes,
+    real_dtype,
+    result_dtype,
+)
 from tapegrad.tensor import Tensor
 
 __all__ = ["matmul", "matrix_product"]
 
 
 def _target(dtype: np.dtype, routine: str) -> int:
-    if dtype.kind != "f":
-        return 0
-    return capsule_address("cython_blas", ("d" if dtype.itemsize == 8 else "s") + routine)
+    letter = {FLOAT64: "d", FLOAT32: "s", COMPLEX128: "z", COMPLEX64: "c"}.get(dtype)
+    return 0 if letter is None else capsule_address("cython_blas", letter + routine)
 
 
 @functools.cache
@@ -68,12 +78,14 @@ def _matmul_shape(x: Spec, y: Spec, tx: bool, ty: bool, reduce: bool) -> Out:
     if max(m, n, k) > INT32_MAX:
         raise ValueError(f"matmul: shapes {x.shape} and {y.shape} are too large for BLAS")
     ld_x, ld_y = (m if tx else k), (k if ty else n)
-    one = bits_of(1.0, dtype)
-    params = (
+    one = bits_of(1.0, real_dtype(dtype))
+    params: tuple[int, ...] = (
         _target(dtype, "gemm"), LETTERS[ty], LETTERS[tx], n, m, k, one, max(ld_y, 1), max(ld_x, 1), 0, one,
         batch, step_x, step_y, step_out, tx, ty, x.size, y.size, size_out, dtype.itemsize,
         _most(), 0,
     )  # fmt: skip
+    if dtype.kind == "c":
+        params += (one, 0, 0, 0)  # 1 and 0 as complex numbers, which may be two words each
     return Out(out, dtype, params)
 
 
@@ -96,8 +108,9 @@ def _matvec_shape(x: Spec, v: Spec, tx: bool) -> Out:
     rows, columns = (m, k) if tx else (k, m)  # of the column-major matrix that lies in memory
     if max(m, k) > INT32_MAX:
         raise ValueError(f"matmul: shape {x.shape} is too large for BLAS")
+    target = 0 if dtype.kind == "c" else _target(dtype, "gemv")
     params = (
-        _target(dtype, "gemv"), LETTERS[not tx], rows, columns, bits_of(1.0, dtype), max(rows, 1), 1, 0,
+        target, LETTERS[not tx], rows, columns, bits_of(1.0, real_dtype(dtype)), max(rows, 1), 1, 0,
         batch, m * k, 0, m, tx, m, k, x.size, v.size, size_out, dtype.itemsize,
     )  # fmt: skip
     return Out(out, dtype, params)
@@ -179,6 +192,7 @@ MATMUL = structured(
     linear=(0, 1),
     accumulates=True,
     batch=_matmul_batch,
+    complex=True,
     doc="Matrix products of the last two axes, operands optionally transposed.",
 )
 MATMUL_ADD = structured(  # what a pass makes of ``base + x @ y``
@@ -203,6 +217,7 @@ MATVEC = structured(
     linear=(0, 1),
     batch=_matvec_batch,
     split="matvec",
+    complex=True,
     doc="Matrices, optionally transposed, times one vector.",
 )
 
@@ -303,6 +318,8 @@ def _summed(products: Tensor, axis: Any = None) -> Tensor:
 def vecdot(x: Any, y: Any, /, *, axis: int = -1) -> Tensor:
     """The inner product of vectors along an axis; the others are broadcast.
 
+    Of complex vectors, the first is conjugated.
+
     Raises
     ------
     ValueError
@@ -321,7 +338,7 @@ def vecdot(x: Any, y: Any, /, *, axis: int = -1) -> Tensor:
     p, q = axis_index("vecdot", axis, len(a)), axis_index("vecdot", axis, len(b))
     if a[p] != b[q]:
         raise ValueError(f"vecdot: mismatch along axis {axis}, shapes {a} and {b}")
-    return _summed(x * y, axis)
+    return _summed(conjugated(x) * y, axis)
 
 
 @public(

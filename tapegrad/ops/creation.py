@@ -16,7 +16,7 @@ from tapegrad.methods import as_dtype, astype, clone
 from tapegrad.ops.dtypes import check_device
 from tapegrad.ops.record import _holds_tensor, as_operand, composite
 from tapegrad.ops.table import ns
-from tapegrad.spec import BOOL, FLOAT64, INT64
+from tapegrad.spec import BOOL, COMPLEX128, FLOAT64, INT64
 from tapegrad.tensor import Tensor, tensor, tensor_from_array
 
 __all__ = [
@@ -143,7 +143,7 @@ def asarray(
         return obj.requires_grad_() if requires_grad else obj
     if isinstance(obj, np.ndarray) and not copy and _frozen(obj):
         plain = obj.flags.c_contiguous and obj.flags.aligned and obj.dtype.isnative
-        if plain and (wanted is None or wanted == obj.dtype) and obj.dtype.kind in "biuf":
+        if plain and (wanted is None or wanted == obj.dtype) and obj.dtype.kind in "biufc":
             return _make(obj.view(np.ndarray), requires_grad)
     if copy is False:
         raise ValueError(
@@ -270,6 +270,7 @@ def full(
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
     if dtype is None:
         dtype = BOOL if isinstance(value, bool) else INT64 if isinstance(value, int) else FLOAT64
+        dtype = COMPLEX128 if isinstance(value, complex) else dtype
         if isinstance(value, np.generic):
             dtype = value.dtype
     return _make(np.full(lengths, value, as_dtype(dtype, "full")), requires_grad)

@@ -21,6 +21,19 @@ from tapegrad.tensor import Tensor
 
 __all__ = ["clip", "where"]
 
+# --- what a complex operand turns into ------------------------------------------------------------
+
+
+def _modulus(x: Tensor) -> Tensor:
+    return ns.hypot(ns.real(x), ns.imag(x))
+
+
+def _direction(x: Tensor) -> Tensor:
+    size = _modulus(x)
+    size = ns.where(ns.equal(size, 0.0), 1.0, size)
+    return ns.complex(ns.real(x) / size, ns.imag(x) / size)
+
+
 # --- arithmetic -----------------------------------------------------------------------------------
 
 elementwise(
@@ -29,6 +42,7 @@ elementwise(
     rules=(lambda g, out, x, y: g, lambda g, out, x, y: g),
     reference=np.add,
     operator="add",
+    complex=True,
     doc="The sum `x + y`.",
 )
 elementwise(
@@ -38,6 +52,7 @@ elementwise(
     reference=np.subtract,
     aliases=("sub",),
     operator="sub",
+    complex=True,
     doc="The difference `x - y`.",
 )
 elementwise(
@@ -47,6 +62,7 @@ elementwise(
     reference=np.multiply,
     aliases=("mul",),
     operator="mul",
+    complex=True,
     doc="The product `x * y`.",
 )
 elementwise(
@@ -59,6 +75,7 @@ elementwise(
     aliases=("div", "true_divide"),
     operator="truediv",
     guarded=True,
+    complex=True,
     doc="The quotient `x / y`; integers are divided as float64.",
 )
 elementwise(
@@ -97,6 +114,7 @@ elementwise(
     reference=np.negative,
     aliases=("neg",),
     operator="neg",
+    complex=True,
     doc="The negative `-x`.",
 )
 elementwise(
@@ -105,6 +123,7 @@ elementwise(
     rules=(lambda g, out, x: g,),
     reference=np.positive,
     operator="pos",
+    complex=True,
     doc="The same value, `+x`.",
 )
 elementwise(
@@ -115,6 +134,7 @@ elementwise(
     reference=np.reciprocal,
     dtype="float",
     guarded=True,
+    complex=True,
     doc="The reciprocal `1 / x`.",
 )
 elementwise(
@@ -122,6 +142,7 @@ elementwise(
     f.square,
     rules=(lambda g, out, x: 2.0 * g * x,),
     reference=np.square,
+    complex=True,
     doc="The square `x * x`.",
 )
 
@@ -133,13 +154,14 @@ elementwise(
     f.power,
     rules=(
         lambda g, out, x, y: g * y * f.power(f.where((x == 0.0) & (y == 0.0), 1.0, x), y - 1.0),
-        lambda g, out, x, y: g * out * f.log(f.where((x == 0.0) & (y >= 0.0), 1.0, x)),
+        lambda g, out, x, y: g * out * f.log(f.where((x == 0.0) & f.not_negative(y), 1.0, x)),
     ),
     domain=(POSITIVE, REAL),
     reference=np.power,
     aliases=("pow",),
     operator="pow",
     guarded=True,
+    complex=True,
     doc="The power `x ** y`.",
 )
 elementwise(
@@ -150,6 +172,7 @@ elementwise(
     reference=np.sqrt,
     dtype="float",
     guarded=True,
+    complex=True,
     doc="The square root.",
 )
 elementwise(
@@ -160,6 +183,7 @@ elementwise(
     reference=lambda x: 1 / np.sqrt(x),
     dtype="float",
     guarded=True,
+    complex=True,
     doc="The reciprocal of the square root.",
 )
 elementwise(
@@ -196,6 +220,7 @@ elementwise(
     reference=np.absolute,
     aliases=("absolute", "fabs"),
     operator="abs",
+    complex=_modulus,
     doc="The absolute value; derivative 0 at 0.",
 )
 elementwise(
@@ -205,6 +230,7 @@ elementwise(
     domain=(NONZERO,),
     reference=np.sign,
     aliases=("sgn",),
+    complex=_direction,
     doc="-1, 0 or 1 by the sign; NaN for NaN. Derivative 0.",
 )
 elementwise(
@@ -232,6 +258,7 @@ for _name, _forward, _reference, _aliases, _doc in (
         domain=(Domain(-0.98, 0.98, avoid=(-0.5, 0.0, 0.5)),),
         reference=_reference,
         aliases=_aliases,
+        complex=_name == "round",
         doc=f"{_doc} Integers stay as they are. Derivative 0.",
     )
 elementwise(
@@ -302,6 +329,7 @@ WHERE = elementwise(
     dtype="where",
     typed_by=1,
     public=False,
+    complex=True,
     doc="`y` where `x` is true, else `z`.",
 )
 UNLESS_ZERO = elementwise(
@@ -311,6 +339,7 @@ UNLESS_ZERO = elementwise(
     domain=(NONZERO, REAL),
     reference=lambda x, y: np.where(np.equal(x, 0), np.zeros_like(y), y),
     public=False,
+    complex=True,
     doc="`y`, but 0 where `x` is 0: a cotangent of zero contributes zero whatever the derivative is.",
 )
 CLIP = elementwise(
@@ -423,7 +452,7 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
         given = max if min is None else min
         given = given if type(given) in (bool, int, float) else as_operand(given, "clip")
         dtype = result_dtype(x.dtype, given.dtype if isinstance(given, Tensor) else given)
-        if dtype.kind == "f":
+        if dtype.kind in "fc":  # of complex numbers the row itself says that it does not take them
             low, high = -np.inf, np.inf
         elif dtype.kind == "b":
             low, high = False, True

@@ -46,6 +46,7 @@ elementwise(
     rules=(lambda g, out, x: g * out,),
     reference=np.exp,
     dtype="float",
+    complex=True,
     doc="The exponential function.",
 )
 elementwise(
@@ -55,6 +56,7 @@ elementwise(
     reference=np.exp2,
     dtype="float",
     also=("special",),
+    complex=True,
     doc="`2 ** x`.",
 )
 elementwise(
@@ -64,6 +66,7 @@ elementwise(
     reference=np.expm1,
     dtype="float",
     also=("special",),
+    complex=True,
     doc="`exp(x) - 1`, accurate near 0.",
 )
 elementwise(
@@ -74,6 +77,7 @@ elementwise(
     reference=np.log,
     dtype="float",
     guarded=True,
+    complex=True,
     doc="The natural logarithm.",
 )
 elementwise(
@@ -85,6 +89,7 @@ elementwise(
     dtype="float",
     guarded=True,
     also=("special",),
+    complex=True,
     doc="`log(1 + x)`, accurate near 0.",
 )
 elementwise(
@@ -95,6 +100,7 @@ elementwise(
     reference=np.log2,
     dtype="float",
     guarded=True,
+    complex=True,
     doc="The logarithm to base 2.",
 )
 elementwise(
@@ -105,6 +111,7 @@ elementwise(
     reference=np.log10,
     dtype="float",
     guarded=True,
+    complex=True,
     doc="The logarithm to base 10.",
 )
 # Equal infinities have no difference; the choice leaves every finite tie to the formula, whose
@@ -161,6 +168,7 @@ elementwise(
     rules=(lambda g, out, x: g * f.cos(x),),
     reference=np.sin,
     dtype="float",
+    complex=True,
     doc="The sine.",
 )
 elementwise(
@@ -169,6 +177,7 @@ elementwise(
     rules=(lambda g, out, x: -g * f.sin(x),),
     reference=np.cos,
     dtype="float",
+    complex=True,
     doc="The cosine.",
 )
 elementwise(
@@ -178,6 +187,7 @@ elementwise(
     domain=(Domain(-1.5, 1.5),),
     reference=np.tan,
     dtype="float",
+    complex=True,
     doc="The tangent.",
 )
 elementwise(
@@ -189,6 +199,7 @@ elementwise(
     dtype="float",
     aliases=("arcsin",),
     guarded=True,
+    complex=True,
     doc="The inverse sine.",
 )
 elementwise(
@@ -200,6 +211,7 @@ elementwise(
     dtype="float",
     aliases=("arccos",),
     guarded=True,
+    complex=True,
     doc="The inverse cosine.",
 )
 elementwise(
@@ -209,6 +221,7 @@ elementwise(
     reference=np.arctan,
     dtype="float",
     aliases=("arctan",),
+    complex=True,
     doc="The inverse tangent.",
 )
 elementwise(
@@ -252,6 +265,7 @@ elementwise(
     rules=(lambda g, out, x: g * f.cosh(x),),
     reference=np.sinh,
     dtype="float",
+    complex=True,
     doc="The hyperbolic sine.",
 )
 elementwise(
@@ -260,6 +274,7 @@ elementwise(
     rules=(lambda g, out, x: g * f.sinh(x),),
     reference=np.cosh,
     dtype="float",
+    complex=True,
     doc="The hyperbolic cosine.",
 )
 elementwise(
@@ -268,6 +283,7 @@ elementwise(
     rules=(lambda g, out, x: g * (1.0 - out * out),),
     reference=np.tanh,
     dtype="float",
+    complex=True,
     doc="The hyperbolic tangent.",
 )
 elementwise(
@@ -277,17 +293,19 @@ elementwise(
     reference=np.arcsinh,
     dtype="float",
     aliases=("arcsinh",),
+    complex=True,
     doc="The inverse hyperbolic sine.",
 )
 elementwise(
     "acosh",
     f.acosh,
-    rules=(lambda g, out, x: g / f.sqrt((x - 1.0) * (x + 1.0)),),
+    rules=(lambda g, out, x: g / (f.sqrt(x - 1.0) * f.sqrt(x + 1.0)),),
     domain=(Domain(1.0),),
     reference=np.arccosh,
     dtype="float",
     aliases=("arccosh",),
     guarded=True,
+    complex=True,
     doc="The inverse hyperbolic cosine.",
 )
 elementwise(
@@ -299,6 +317,7 @@ elementwise(
     dtype="float",
     aliases=("arctanh",),
     guarded=True,
+    complex=True,
     doc="The inverse hyperbolic tangent.",
 )
 
@@ -489,6 +508,7 @@ elementwise(
     dtype="float",
     aliases=("expit",),
     also=("special",),
+    complex=True,
     doc="The logistic function `1 / (1 + exp(-x))`.",
 )
 elementwise(

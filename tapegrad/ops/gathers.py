@@ -173,6 +173,7 @@ GATHER = structured(
     linear=(0,),
     batch=_gather_batch,
     split="gather",
+    complex=True,
     doc="Blocks of the first operand, by number.",
 )
 SCATTER_ADD = structured(
@@ -183,6 +184,7 @@ SCATTER_ADD = structured(
     rules=(lambda g, out, x, y, width, shape: gather(g, y, width, x._spec.shape), None),
     linear=(0,),
     batch=_scatter_batch,
+    complex=True,
     doc="Zeros with blocks added by number: the adjoint of a gather.",
 )
 INDEX_CLEAR: Row = structured(
@@ -195,6 +197,7 @@ INDEX_CLEAR: Row = structured(
     in_place=True,
     linear=(0,),
     batch=_clear_batch,
+    complex=True,
     doc="The first operand with zeros in numbered blocks.",
 )
 INDEX_PUT = structured(
@@ -210,6 +213,7 @@ INDEX_PUT = structured(
     bits=True,
     in_place=True,
     batch=_put_batch,
+    complex=True,
     doc="The first operand with numbered blocks replaced by the second.",
 )
 LAST_WRITES = structured(
@@ -237,6 +241,7 @@ GATHER_ALONG = structured(
     bits=True,
     linear=(0,),
     batch=_along_batch("gather_along"),
+    complex=True,
     doc="Elements by their index along an axis.",
 )
 SCATTER_ALONG = structured(
@@ -247,5 +252,6 @@ SCATTER_ALONG = structured(
     rules=(lambda g, out, x, y, axis, n: gather_along(g, y, axis), None),
     linear=(0,),
     batch=_along_batch("scatter_along"),
+    complex=True,
     doc="Zeros with elements added at indices along an axis.",
 )

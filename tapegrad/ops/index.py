@@ -143,7 +143,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     if epoch is not tape.epoch:
         number = tape.bind_signature(signature)
     frame = _getframe(1)
-    op, rg = (_OPG, NONLEAF) if x._rg and tape.grad_enabled and out.floating else (_OP, 0)
+    op, rg = (_OPG, NONLEAF) if x._rg and tape.grad_enabled and out.differentiable else (_OP, 0)
     t = record.append_row(tape, op, out, slot, 0, offset, number, rg, frame.f_code, frame.f_lasti)
     t._extra = mine = Extra()
     base = x._extra

@@ -69,6 +69,7 @@ CONCAT2 = structured(
     ),
     bits=True,
     batch=_join_batch("concat2"),
+    complex=True,
     doc="Two operands joined along an axis.",
 )
 STACK2 = structured(
@@ -82,6 +83,7 @@ STACK2 = structured(
     ),
     bits=True,
     batch=_join_batch("stack2"),
+    complex=True,
     doc="Two operands of equal shape joined along a new axis.",
 )
 

@@ -135,6 +135,7 @@ BARRIER: Row = structured(
     bits=True,
     linear=(0,),
     batch=lambda n, batched, x, y: record(BARRIER, (x if batched[0] else every_lane(x, n), y)),
+    complex=True,
     doc="The first operand, not before the second is known: what follows is computed again.",
 )
 
@@ -176,6 +177,7 @@ SCATTER_STRIDED = structured(
     wants_raw=True,
     linear=(0,),
     batch=_scatter_batch,
+    complex=True,
     doc="Zeros with the operand added at strided places: a movement's adjoint.",
 )
 ADD_STRIDED = structured(
@@ -190,6 +192,7 @@ ADD_STRIDED = structured(
     wants_raw=True,
     in_place=True,
     batch=_strided_batch("add_strided"),
+    complex=True,
     doc="The first operand with the second added at strided places.",
 )
 CLEAR_STRIDED = structured(
@@ -203,6 +206,7 @@ CLEAR_STRIDED = structured(
     in_place=True,
     linear=(0,),
     batch=_strided_batch("clear_strided"),
+    complex=True,
     doc="The operand with zeros at strided places.",
 )
 SET_STRIDED = structured(
@@ -218,6 +222,7 @@ SET_STRIDED = structured(
     wants_raw=True,
     in_place=True,
     batch=_strided_batch("set_strided"),
+    complex=True,
     doc="The first operand with the second at strided places.",
 )
 

@@ -48,6 +48,8 @@ RESULT_DTYPES = {
     "logical": "bool",
     "bits": "of the operands' promoted integer dtype",
     "where": "of the promoted dtype of the last two operands",
+    "real": "of the dtype of the operand's parts",
+    "complex": "complex, of the operands' precision",
 }
 
 

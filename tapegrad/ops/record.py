@@ -16,11 +16,23 @@ import numpy as np
 
 from tapegrad.kernels.record import EXACT_INT
 from tapegrad.ops.table import ROWS, Row
-from tapegrad.spec import BOOL, FLOAT64, Spec, broadcast_shapes, intern_spec, result_dtype
+from tapegrad.spec import (
+    BOOL,
+    FLOAT64,
+    Spec,
+    broadcast_shapes,
+    complex_dtype,
+    intern_spec,
+    real_dtype,
+    result_dtype,
+)
 from tapegrad.tape import GRAD, Tape, current, no_collection
 from tapegrad.tensor import NONLEAF, Tensor, new_result, tensor_from_array
 
-__all__ = ["Signature", "as_operand", "composite", "record", "record_elementwise", "record_layout"]
+__all__ = [
+    "Signature", "as_inexact", "as_operand", "composite", "conjugated", "record", "record_elementwise",
+    "record_layout",
+]  # fmt: skip
 
 
 class Signature:
@@ -74,6 +86,8 @@ def record(
     key = (row.op, in_specs, tuple(static.items()))
     signature = _signatures.get(key)
     if signature is None:
+        if not row.complex and any(spec.kind == "c" for spec in in_specs):
+            raise _no_complex(row)
         out = row.shape(*in_specs, **static)  # type: ignore[misc]
         spec = intern_spec(tuple(out.shape), np.dtype(out.dtype))
         signature = _remember(key, Signature(row, in_specs, static, spec, tuple(map(int, out.params))))
@@ -111,7 +125,7 @@ def _append(signature: Signature, operands: Sequence[Tensor], raw: int) -> Tenso
     index = bound[1] if bound[0] is tape.epoch else tape.bind_signature(signature)
     op = row.op
     rg = 0
-    if needs_grad and tape.grad_enabled and row.rules and signature.out.floating:
+    if needs_grad and tape.grad_enabled and row.rules and signature.out.differentiable:
         op |= GRAD
         rg = NONLEAF
     out = signature.out
@@ -178,19 +192,25 @@ def as_operand(value: Any, name: str = "operation") -> Tensor:
     """Return ``value`` as a Tensor: tensors as they are, arrays and numbers as constants."""
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, (bool, int, float, np.ndarray, np.generic, list, tuple)):
+    if isinstance(value, (bool, int, float, complex, np.ndarray, np.generic, list, tuple)):
         if isinstance(value, (list, tuple)) and _holds_tensor(value):
             from tapegrad.ops.namespace import stack_nested
 
             return stack_nested(value)
-        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and current.tape.recording:
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biufc" and current.tape.recording:
             recording: Any = current.tape
             return recording.capture(value)
         array = np.array(value)
-        if array.dtype.kind not in "biuf":
+        if array.dtype.kind not in "biufc":
             raise TypeError(f"{name}: cannot use a value of dtype {array.dtype} as an operand")
         return tensor_from_array(array)
     raise TypeError(f"{name}: cannot use {type(value).__name__!r} as an operand")
+
+
+def as_inexact(value: Any, name: str = "operation") -> Tensor:
+    """Return ``value`` as a Tensor of a floating or complex dtype; integers and booleans become float64."""
+    x = as_operand(value, name)
+    return x if x._spec.differentiable else cast(x, FLOAT64)
 
 
 def _holds_tensor(value: Any) -> bool:
@@ -230,10 +250,15 @@ def _compute_dtype(row: Row, operands: Sequence[Any]) -> tuple[np.dtype, np.dtyp
         return values[0], np.dtype(rule[5:])
     dtype = result_dtype(*values)
     if rule == "float":
-        dtype = dtype if dtype.kind == "f" else FLOAT64
+        dtype = dtype if dtype.kind in "fc" else FLOAT64
         return dtype, dtype
+    if rule == "real":
+        return dtype, real_dtype(dtype)
+    if rule == "complex":
+        dtype = dtype if dtype.kind in "fc" else FLOAT64
+        return dtype, complex_dtype(dtype)
     if rule == "bits":
-        if dtype.kind == "f":
+        if dtype.kind in "fc":
             raise TypeError(f"{row.name}: only integer and boolean operands, not {dtype}")
         return dtype, dtype
     if rule == "bool":
@@ -243,15 +268,22 @@ def _compute_dtype(row: Row, operands: Sequence[Any]) -> tuple[np.dtype, np.dtyp
     return dtype, dtype
 
 
+NUMBERS = (bool, int, float, complex)
+
+
 def record_elementwise(row: Row, operands: Sequence[Any], depth: int = 1) -> Tensor:
     """Append an elementwise instruction: promotes, casts, broadcasts, binds constants."""
-    operands = [o if o.__class__ in (bool, int, float) else as_operand(o, row.name) for o in operands]
+    operands = [o if o.__class__ in NUMBERS else as_operand(o, row.name) for o in operands]
     first_typed = 1 if row.dtype_rule == "where" else 0
     if not any(isinstance(o, Tensor) for o in operands[first_typed:]):
         # a kernel's dtype comes from a slot, so constants alone cannot be operands
         dtype = result_dtype(*operands[first_typed:])
         operands[-1] = tensor_from_array(np.array(operands[-1], dtype))
     compute, out_dtype = _compute_dtype(row, operands)
+    if compute.kind == "c" and row.complex is not True:
+        if callable(row.complex):
+            return row.complex(*[cast(as_operand(o, row.name), compute) for o in operands])
+        raise _no_complex(row)
     if compute is BOOL and row.dtype_rule in ("same", "bits"):
         if row.name in _BOOL_TWINS:
             row = ROWS[_BOOL_TWINS[row.name]]
@@ -290,7 +322,7 @@ def record_elementwise(row: Row, operands: Sequence[Any], depth: int = 1) -> Ten
                 first.joined.clear()
             first.joined[second] = out
     op, rg = row.op, 0
-    if needs_grad and tape.grad_enabled and row.rules and out.floating:
+    if needs_grad and tape.grad_enabled and row.rules and out.differentiable:
         op |= GRAD
         rg = NONLEAF
     x, y, z = slots
@@ -300,15 +332,22 @@ def record_elementwise(row: Row, operands: Sequence[Any], depth: int = 1) -> Ten
     return t
 
 
+def _no_complex(row: Row) -> TypeError:
+    return TypeError(f"{row.name}: not defined for complex operands; take abs(), real or imag first")
+
+
 def _scalar_array(row: Row, value: Any, dtype: np.dtype) -> np.ndarray:
     try:
-        return np.array(value).astype(dtype) if isinstance(value, float) else np.array(value, dtype)
+        exact = isinstance(value, int)
+        return np.array(value, dtype) if exact else np.array(value).astype(dtype)
     except OverflowError:
         raise OverflowError(f"{row.name}: Python integer {value} does not fit {dtype}") from None
 
 
 def _constant(row: Row, value: Any, dtype: np.dtype) -> float | None:
     """The float64 that stands for a Python scalar in the constant pool, if one does exactly."""
+    if isinstance(value, complex):
+        return None
     if isinstance(value, int):
         if not -EXACT_INT <= value <= EXACT_INT:
             return None
@@ -328,10 +367,19 @@ def _refuse_negative_integer_power(exponent: Any) -> None:
 
 
 def cast(x: Tensor, dtype: np.dtype) -> Tensor:
-    """Record a conversion of ``x`` to ``dtype`` (differentiable between floating dtypes)."""
+    """Record a conversion of ``x`` to ``dtype`` (differentiable between floating and complex dtypes)."""
     if x._spec.dtype is dtype:
         return x
     return record_elementwise(ROWS[f"astype_{dtype.name}"], (x,))
+
+
+def conjugated(x: Tensor) -> Tensor:
+    """Record the conjugate of a complex tensor; a real one is returned as it is.
+
+    Cotangents inside the engine are the conjugates of the gradients that users see, see
+    ``docs/decisions/0019-complex.md``.
+    """
+    return record_elementwise(ROWS["conj"], (x,)) if x._spec.kind == "c" else x
 
 
 # --- the fast paths -------------------------------------------------------------------------------
@@ -436,7 +484,7 @@ def _general_functions(row: Row, slow: Callable) -> dict[str, Callable]:
     return {"function": binary, "reflected": reflected}
 
 
-OPERAND_TYPES = (bool, int, float, np.ndarray, np.generic, list, tuple, Tensor)
+OPERAND_TYPES = (bool, int, float, complex, np.ndarray, np.generic, list, tuple, Tensor)
 
 
 def _record_operator(row: Row, operands: Sequence[Any], depth: int = 1) -> Any:

@@ -39,7 +39,7 @@ def sum_dtype(dtype: np.dtype) -> np.dtype:
     """The dtype that NumPy adds up in."""
     if dtype.kind == "u":
         return UINT64
-    return dtype if dtype.kind == "f" else INT64
+    return dtype if dtype.kind in "fc" else INT64
 
 
 def keep_axes(g: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -147,6 +147,7 @@ SUM = structured(
     linear=(0,),
     batch=_batch("sum"),
     split="reduce",
+    complex=True,
     doc="Sum over consecutive axes.",
 )
 PROD = structured(
@@ -157,6 +158,7 @@ PROD = structured(
     rules=(_prod_rule,),
     batch=_batch("prod"),
     split="reduce",
+    complex=True,
     doc="Product over consecutive axes.",
 )
 MAX = structured(
@@ -187,6 +189,7 @@ ANY = structured(
     batch=_batch("any"),
     result="bool",
     split="reduce",
+    complex=True,
     doc="Whether any element is not zero.",
 )
 ALL = structured(
@@ -197,6 +200,7 @@ ALL = structured(
     batch=_batch("all"),
     result="bool",
     split="reduce",
+    complex=True,
     doc="Whether no element is zero.",
 )
 ARGMAX = structured(

@@ -73,6 +73,7 @@ CUMSUM: Row = structured(
     linear=(0,),
     batch=_scan_batch("cumulative_sum"),
     split="scan",
+    complex=True,
     doc="Running sums along an axis.",
 )
 CUMPROD = structured(
@@ -83,6 +84,7 @@ CUMPROD = structured(
     rules=(_cumprod_rule,),
     batch=_scan_batch("cumulative_prod"),
     split="scan",
+    complex=True,
     doc="Running products along an axis.",
 )
 LINEAR = structured(
@@ -96,6 +98,7 @@ LINEAR = structured(
     ),
     linear=(0,),
     batch=_scan_batch("linear_recurrence"),
+    complex=True,
     doc="s[j] = x[j] + y[j] s[j-1] along an axis, or its transpose.",
 )
 

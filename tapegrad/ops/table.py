@@ -108,6 +108,7 @@ class Row:
     batch: Callable | None = None  # records the row for operands with a leading axis
     accumulates: bool = False  # the kernel adds to its result if its varying integer is 1
     refusal: str | None = None  # why the kernel refuses operands, for numpy.linalg.LinAlgError
+    complex: bool | Callable = False  # whether it takes complex operands; a function to record in its place
     public: bool = True
     home: str = ""  # the namespace inside tapegrad's that it is found in ("special"); then it is no method
     also: tuple[str, ...] = ()  # further such namespaces
@@ -150,6 +151,7 @@ def elementwise(
     method: bool = True,
     guarded: bool = False,
     typed_by: int = 0,
+    complex: bool | Callable = False,
     public: bool = True,
     home: str = "",
     also: Sequence[str] = (),
@@ -170,10 +172,14 @@ def elementwise(
         Per operand, where the derivative exists.
     reference : callable
         NumPy or SciPy function of the same arguments.
-    dtype : {"same", "float", "bool", "logical", "bits", "where"}
+    dtype : {"same", "float", "bool", "logical", "bits", "where", "real", "complex"}
         ``same``: operands are promoted, so is the result.  ``float``: integers become float64 first.
         ``bool``: promoted operands, boolean result.  ``logical``: operands are tested for truth.
         ``bits``: integers and booleans only.  ``where``: first operand boolean, others promoted.
+        ``real``: the result has the dtype of the operand's parts.  ``complex``: the other way round.
+    complex : bool or callable
+        Whether complex operands are allowed; the rules must then be those of a holomorphic function, which
+        hold as they are (``docs/decisions/0019-complex.md``).  A function is recorded in place of the row.
     home : str
         A namespace of its own (``"special"``), instead of tapegrad's; such functions are no methods.
     also : sequence of str
@@ -195,6 +201,7 @@ def elementwise(
             method=method and not home,
             guarded=guarded,
             typed_by=typed_by,
+            complex=complex,
             public=public,
             home=home,
             also=tuple(also),
@@ -222,6 +229,7 @@ def structured(
     result: str | None = None,
     accumulates: bool = False,
     refusal: str | None = None,
+    complex: bool = False,
     doc: str,
 ) -> Row:
     """Register a structured primitive (the public function is written beside it).
@@ -252,6 +260,9 @@ def structured(
     refusal : str, optional
         What is wrong with operands for which the kernel returns ``1 + i``, matrix ``i`` being the culprit:
         the user gets it as a ``numpy.linalg.LinAlgError``.  Without it such a status is an ``IndexError``.
+    complex : bool
+        Whether complex operands are allowed.  Rules compute transposed derivatives, without conjugates
+        (``docs/decisions/0019-complex.md``).
     """
     return _register(
         Row(
@@ -272,6 +283,7 @@ def structured(
             batch=batch,
             accumulates=accumulates,
             refusal=refusal,
+            complex=complex,
             result=result,
             public=False,
             doc=doc,
@@ -294,6 +306,7 @@ def movement(name: str, layout: Callable, *, doc: str) -> Row:
             rules=(None,),
             bits=True,
             split="movement",
+            complex=True,
             public=False,
             doc=doc,
         )

@@ -236,13 +236,13 @@ class Emitter:
         """The memory offset of a constant of some dtype."""
         item = (
             np.array(value, np.float64).astype(dtype)
-            if dtype.kind == "f"
+            if dtype.kind in "fc"
             else np.array(int(value)).astype(dtype)
         )
         key = (dtype_index[dtype], item.tobytes())
         found = self._scalar_constants.get(key)
         if found is None:
-            found = self._scalar_constants[key] = self.reserve(8)
+            found = self._scalar_constants[key] = self.reserve(max(dtype.itemsize, 8))
             self.fixed.append((found, item))
         return found
 

@@ -43,6 +43,8 @@ class Region:
         self.free: list[int] = []
         self.temporary: set[int] = set()  # registers that come back
         self.buffers = 0
+        # a buffer holds a tile of the largest elements there are
+        self.buffer_step = BUFFER_STEP + (8 * TILE if self._has_wide() else 0)
 
     def build(self) -> list[int]:
         """Words of the record."""
@@ -72,7 +74,7 @@ class Region:
                 if last[o] == m and o in self.of and self.of[o] in self.temporary:
                     self.free.append(self.of[o])
         tile = self._tile()
-        self.e.buffer_bytes = max(self.e.buffer_bytes, self.buffers * BUFFER_STEP + 64)
+        self.e.buffer_bytes = max(self.e.buffer_bytes, self.buffers * self.buffer_step + 64)
         words = [self.length, tile, len(self.registers), len(self.splats) + len(self.steps), len(self.splats)]
         tiles = -(-self.length // tile)
         per_block = int(block_count(threads.shared_at, self.length, tiles, len(self.steps), 2 * self.sums))
@@ -84,6 +86,15 @@ class Region:
             words += step_words
         self.e.scratch_words = max(self.e.scratch_words, len(self.registers) + 2 * self.sums + 8)
         return words
+
+    def _has_wide(self) -> bool:
+        """Whether a value of the region is larger than eight bytes: complex128."""
+        code, trace = self.e.trace.code, self.e.trace
+        return any(
+            o >= 0 and trace.spec(o).dtype.itemsize > 8
+            for i in self.rows
+            for o in (i, *[int(code[i, X + k]) for k in range(int(library.info[code[i, OP], ARITY]))])
+        )
 
     def _tile(self) -> int:
         live = sum(1 for where, step in self.registers if step) + self.buffers
@@ -103,7 +114,7 @@ class Region:
     def _buffer(self, release: bool = True) -> int:
         if release and self.free:
             return self.free.pop()
-        offset = self.buffers * BUFFER_STEP
+        offset = self.buffers * self.buffer_step
         self.buffers += 1
         r = self._new((-1 - offset, 0))
         if release:

@@ -104,7 +104,7 @@ def _classify(code, info, specs, blocks, far, native, cls, root, offset):
         if kind != KIND_ELEMENTWISE:
             cls[i] = C_SINK if info[op, SINK] else C_CALL
             continue
-        scalar = size == 1
+        scalar = size == 1 and specs[spec, ITEMSIZE] <= 8
         numbers = False
         dtype = specs[spec, DTYPE]
         typed = False
@@ -115,7 +115,7 @@ def _classify(code, info, specs, blocks, far, native, cls, root, offset):
                 if k < info[op, TYPED_BY]:
                     scalar = False
                 continue
-            if far[root[o]]:
+            if far[root[o]] or specs[code[o, SPEC], ITEMSIZE] > 8:
                 scalar = False
             if not typed and k >= info[op, TYPED_BY]:
                 dtype = specs[code[o, SPEC], DTYPE]

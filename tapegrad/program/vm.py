@@ -229,7 +229,14 @@ def _number(address, dtype):
         return np.float64(array(address, 1, np.uint16)[0])
     if dtype == 3:
         return np.float64(array(address, 1, np.int32)[0])
-    return np.float64(array(address, 1, np.uint32)[0])
+    if dtype == 7:
+        return np.float64(array(address, 1, np.uint32)[0])
+    # a complex number is zero if both parts are; only its truth is asked for
+    if dtype == 12:
+        a = array(address, 2, np.float64)
+        return a[0] if a[0] != 0.0 else a[1]
+    b = array(address, 2, np.float32)
+    return np.float64(b[0] if b[0] != 0.0 else b[1])
 
 
 @jit

@@ -199,7 +199,7 @@ class Store:
                 signatures.append(signature)
                 op |= E.STRUCTURED
             spec = code[i][L.SPEC]
-            if row.rules and _floating(spec):
+            if row.rules and _differentiable(spec):
                 op |= E.RULED
             padded = (*operands, *[0] * (3 - row.arity))
             x, y, z = padded if row.arity == 3 else (*padded[:2], 0 if raw == RAW else raw)
@@ -248,10 +248,10 @@ class Store:
         return grown
 
 
-def _floating(spec: int) -> bool:
+def _differentiable(spec: int) -> bool:
     from tapegrad.spec import table
 
-    return table.by_id[spec].floating
+    return table.by_id[spec].differentiable
 
 
 def _live(tape: Tape, slot: int) -> np.ndarray:

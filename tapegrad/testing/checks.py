@@ -92,8 +92,9 @@ def check_grads(
     f : callable
         Function of tensors that returns a tensor or a tuple of tensors.
     args : sequence
-        Arrays, tensors and floats, any shapes.  Those of floating dtype are differentiated; anything
-        else (integer and boolean arrays, ints, strings) is passed on.
+        Arrays, tensors and floats, any shapes.  Those of floating and complex dtype are differentiated
+        (complex ones by their parts, along a last axis of length two); anything else (integer and boolean
+        arrays, ints, strings) is passed on.
     order : int
         Highest order of derivative; every order from the second uses ``create_graph=True``.
     modes : sequence of {"rev", "fwd"}
@@ -140,7 +141,7 @@ class Check:
         self.error = 0.0  # largest difference seen, relative to max(1, |value|)
 
     def run(self, f: Callable, args: Sequence[Any], order: int) -> None:
-        values = [as_value(a) for a in args]
+        f, values = _by_parts(f, [as_value(a) for a in args])
         names = [f"operand {k}" for k in range(len(values))]
         if not any(map(active, values)):
             raise ValueError("check_grads: no argument is of floating dtype")
@@ -338,9 +339,24 @@ def as_value(a: Any) -> Any:
 
     if isinstance(a, Tensor):
         return np.array(a.detach().numpy())
-    if isinstance(a, (float, np.ndarray, np.generic, list)):
+    if isinstance(a, (float, complex, np.ndarray, np.generic, list)):
         return np.array(a)
     return a
+
+
+def _by_parts(f: Callable, values: list) -> tuple[Callable, list]:
+    """``f`` as a function of real arrays: complex ones have their parts along a last axis."""
+    paired = [isinstance(v, np.ndarray) and v.dtype.kind == "c" for v in values]
+    if not any(paired):
+        return f, values
+    parts = [
+        np.stack([v.real, v.imag], axis=-1) if pair else v for v, pair in zip(values, paired, strict=True)
+    ]
+
+    def of_parts(*given: Any) -> Any:
+        return f(*[ns.view_as_complex(x) if pair else x for x, pair in zip(given, paired, strict=True)])
+
+    return of_parts, parts
 
 
 def active(v: Any) -> bool:
@@ -354,6 +370,7 @@ def to_array(t: Tensor) -> np.ndarray:
 
 def floating(out: Any) -> list:
     outs = out if isinstance(out, (tuple, list)) else (out,)
+    outs = [ns.view_as_real(o) if is_tensor(o) and o.dtype.kind == "c" else o for o in outs]
     return [o for o in outs if active(o)]
 
 

@@ -61,7 +61,7 @@ def draw(
     rng : numpy.random.Generator
         Where randomness comes from.
     dtype : dtype
-        Integer dtypes get small integers, bool gets truths of both kinds.
+        Integer dtypes get small integers, bool gets truths of both kinds, complex dtypes numbers around 0.
 
     Returns
     -------
@@ -88,6 +88,9 @@ def draw(
         if len(allowed := np.setdiff1d(whole, avoid)):  # kinks at all integers are no reason to give up
             whole = allowed
         return rng.choice(whole, shape, replace=len(whole) < size).astype(dtype)
+    if dtype.kind == "c":  # away from both axes, along which functions have their branch cuts
+        parts = [draw(Domain(-1.75, 1.75, avoid=(-0.25, 0.0, 0.25)), shape, rng) for _ in range(2)]
+        return (parts[0] + 1j * parts[1]).astype(dtype)
     low, high, avoid = interval(domain)
     # One value per equal cell, so that sorting, maxima and ties are decided by a clear margin.
     cells = (rng.permutation(size) + rng.uniform(0.25, 0.75, size)) / max(size, 1)

@@ -128,9 +128,12 @@ def _jacobian(name: str, f: Callable, argnums: Any, has_aux: bool) -> Callable:
         level.differentiate(pick(name, argnums, len(level.args)))
         out, aux = level.with_aux(has_aux)
         outs, structure = level.outputs(out)
-        for t in outs:
+        for what, t in [("an argument", x) for x in level.leaves] + [("the result", t) for t in outs]:
             if not t._spec.floating:
-                raise TypeError(f"{name}: the result has dtype {t._spec.dtype}, which has no derivative")
+                hint = " and use view_as_real, or use grad, vjp and jvp" if t._spec.kind == "c" else ""
+                raise TypeError(
+                    f"{name}: {what} has dtype {t._spec.dtype}; it must be real floating point{hint}"
+                )
         forward = name == "jacfwd"
         if name == "jacobian":
             forward = sum(t.size for t in outs) > sum(t.size for t in level.leaves)

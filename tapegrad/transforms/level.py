@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd import _engine, _must_record, _settle, _sweeps
-from tapegrad.ops.record import as_operand, cast, record_elementwise, user_location
+from tapegrad.autograd import _engine, _must_record, _settle, _sweeps, as_gradient
+from tapegrad.ops.record import as_operand, cast, conjugated, record_elementwise, user_location
 from tapegrad.ops.table import ROWS, ns
 from tapegrad.spec import FLOAT64
 from tapegrad.tape import GRAD, current
@@ -148,10 +148,10 @@ class Level:
 
     def _leaf(self, x: Any, what: str, plain: bool) -> Tensor:
         t = self.operand(x, what)
-        if not t._spec.floating:
+        if not t._spec.differentiable:
             raise TypeError(
-                f"{self.name}: {what} has dtype {t._spec.dtype}; only floating-point arguments can be "
-                "differentiated. Pass floats, or choose others with argnums"
+                f"{self.name}: {what} has dtype {t._spec.dtype}; only floating-point (and complex) arguments "
+                "can be differentiated. Pass floats, or choose others with argnums"
             )
         tape = self.tape
         if t._rg and self.outer_grad:
@@ -175,11 +175,11 @@ class Level:
         """An argument's leaf as a tensor."""
         if isinstance(x, Tensor):
             return x
-        if isinstance(x, (bool, int, float, np.ndarray, np.generic)):
+        if isinstance(x, (bool, int, float, complex, np.ndarray, np.generic)):
             t = as_operand(x, self.name) if self.tape.recording else None
             if t is None:
                 array = np.asarray(x)
-                if array.dtype.kind not in "biuf":
+                if array.dtype.kind not in "biufc":
                     raise TypeError(f"{self.name}: {what} has dtype {array.dtype}, which is not supported")
                 if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
                     array = array.astype(FLOAT64)
@@ -228,7 +228,7 @@ class Level:
         """
         if isinstance(out, Tensor):
             return out
-        if isinstance(out, (bool, int, float, np.ndarray, np.generic)):
+        if isinstance(out, (bool, int, float, complex, np.ndarray, np.generic)):
             return as_operand(out, self.name)
         raise TypeError(
             f"{self.name}: {describe(self.f)} returned {_named(out)}; it must return a tensor, an array "
@@ -251,6 +251,7 @@ class Level:
         if not t._spec.floating:
             raise TypeError(
                 f"{self.name}: {describe(self.f)} must return a floating-point number, not {t._spec.dtype}"
+                + (". Take real, imag or abs() of it, or use vjp" if t._spec.kind == "c" else "")
             )
         return t
 
@@ -268,8 +269,8 @@ class Level:
     def cotangents(
         self, roots: Sequence[Tensor], seeds: Sequence[Tensor | None], retain: bool = False
     ) -> list[Any]:
-        """Cotangents of the leaves: Tensors if nested or given Tensors, else arrays; ``None`` for zero."""
-        live = [(t, g) for t, g in zip(roots, seeds) if t._rg]
+        """Gradients of the leaves: Tensors if nested or given Tensors, else arrays; ``None`` for zero."""
+        live = [(t, g if g is None else conjugated(g)) for t, g in zip(roots, seeds) if t._rg]
         if not live:
             return [None] * len(self.leaves)
         tape, slots = self.tape, self.origins()
@@ -277,10 +278,17 @@ class Level:
             handle = _sweeps().handle
             weights = [(t, None if g is None else np.ascontiguousarray(g._realize())) for t, g in live]
             found = _engine().run_backward(tape, weights, retain, [handle(tape, s) for s in slots])
-            out: list[Any] = [found.get(s) for s in slots]
+            out: list[Any] = [as_gradient(found[s]) if s in found else None for s in slots]
             _engine().maybe_reclaim(tape)
             return out
-        return self.record(live, slots)[0]
+        found, _ = self.record(live, slots)
+        if all(t._spec.kind != "c" for t in self.leaves):
+            return found
+        outer, self.tape.grad_enabled = self.tape.grad_enabled, self.outer_grad
+        try:
+            return [None if g is None else conjugated(g) for g in found]
+        finally:
+            self.tape.grad_enabled = outer
 
     def record(
         self, live: Sequence[tuple[Tensor, Tensor | None]], slots: Sequence[int]

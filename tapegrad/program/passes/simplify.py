@@ -14,7 +14,8 @@ import numpy as np
 
 from tapegrad._jit import jit
 from tapegrad.engine.kernel_table import library
-from tapegrad.engine.layout import ARITY, KIND, KIND_ELEMENTWISE, NDIM, SHAPE
+from tapegrad.engine.layout import ARITY, DTYPE, KIND, KIND_ELEMENTWISE, NDIM, SHAPE
+from tapegrad.engine.tiles import LAST_REAL
 from tapegrad.ops.table import INPUT, ROWS
 from tapegrad.spec import table as spec_table
 from tapegrad.trace import OP, SPEC, Trace, X
@@ -89,6 +90,8 @@ def _find(code, consts, known, info, specs, roles, same):
                     code[i, X + k] = code[o, X]
                     changed += 1
         role = roles[op]
+        if specs[spec, DTYPE] > LAST_REAL and role not in (COPY, SECOND, CHOOSE, BROADCAST):
+            role = NONE  # a product with 1 is not the same complex number if a part is not finite
         if role in (NONE, BROADCAST):
             if role == BROADCAST and code[code[i, X], SPEC] == spec:
                 same[i] = code[i, X]
