@@ -18,7 +18,7 @@ from tapegrad.tensor import Tensor, tensor_from_array
 def floating(x: Any, name: str) -> Tensor:
     """An operand, integers and booleans as float64."""
     x = as_operand(x, name)
-    return x if x._spec.floating else cast(x, FLOAT64)
+    return x if x._spec.differentiable else cast(x, FLOAT64)
 
 
 def along(x: Tensor, axis: int, ndim: int) -> Tensor:

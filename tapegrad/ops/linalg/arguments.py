@@ -52,7 +52,7 @@ def square(name: str, a: Spec) -> int:
 def matrix(name: str, x: Any) -> Tensor:
     """A floating operand whose last two axes are square."""
     x = as_operand(x, name)
-    if not x._spec.floating:
+    if not x._spec.differentiable:
         x = cast(x, FLOAT64)
     square(name, x._spec)
     return x

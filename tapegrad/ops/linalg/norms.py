@@ -50,7 +50,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: float | str = "fro") 
     tensor(5.)
     """
     x = as_operand(x, "matrix_norm")
-    x = x if x._spec.floating else cast(x, FLOAT64)
+    x = x if x._spec.differentiable else cast(x, FLOAT64)
     if x._spec.ndim < 2:
         raise ValueError(f"matrix_norm: at least two axes are needed, not shape {x._spec.shape}")
     if ord == "fro":
