@@ -456,7 +456,8 @@ Range = tuple[float, float]
 def device_rule(rule: Callable, operands: Any, inside: Range | None = None, part: bool = False) -> Any:
     """Jit a derivative rule (its ``f`` becomes the namespace of jitted scalar functions).
 
-    With ``part`` its value is the real part of what the rule gives: the operand is real, the result complex.
+    With ``part`` its value is the real part of what the rule gives: the operand is real, the rule may be
+    complex.
     """
     with global_compiler_lock:
         scope = {**rule.__globals__, "f": scalars(operands, inside)}

@@ -164,8 +164,7 @@ def test_arguments_that_are_no_data():
         f(1.0, {1})
     with pytest.raises(TypeError, match="float16 is not supported"):
         f(np.ones(2, np.float16))
-    with pytest.raises(TypeError, match="complex128"):
-        f(1j)
+    assert f(1j) == 1j
     with pytest.raises(TypeError, match="positional argument"):
         f()
     with pytest.raises(TypeError, match="unexpected keyword"):

@@ -38,7 +38,7 @@ class ArrayOp(CustomOp):
         self.forward = kernels.jitted(forward, checked=True)
         self.shape_rule = shape
         self.dtype = None if dtype in (None, "float") else np.dtype(dtype)
-        if self.dtype is not None and self.dtype not in DTYPES:
+        if self.dtype is not None and (self.dtype not in DTYPES or self.dtype.kind == "c"):
             raise TypeError(f"custom_op: dtype {self.dtype} is not supported")
         self.by_ndims: dict[tuple, Row] = {}
         self.known: dict[tuple[Spec, ...], Row] = {}
@@ -49,6 +49,8 @@ class ArrayOp(CustomOp):
         self._check_count(operands)
         tensors = [as_operand(o, self.name) for o in operands]
         dtype = result_dtype(*[t._spec.dtype for t in tensors])
+        if dtype.kind == "c":
+            raise TypeError(f"{self.name}: custom operations take no complex operands; pass real and imag")
         dtype = dtype if dtype.kind == "f" else FLOAT64
         tensors = [cast(t, dtype) for t in tensors]
         specs = tuple([t._spec for t in tensors])

@@ -316,7 +316,8 @@ class Library:
                 return getattr(_compile.scalars(t, inside), forward.__name__)
             rule = row.rules[which - 1]
             assert isinstance(rule, FunctionType)
-            return _compile.device_rule(rule, t, inside, result.kind == "c" and dtype.kind != "c")
+            part = dtype.kind != "c" and (result.kind == "c" or row.dtype_rule == "real")
+            return _compile.device_rule(rule, t, inside, part)
 
         ranges = {"OP": EVERYWHERE if floating else None}
         loop = (_FWD if which == FORWARD else _BWD)[row.arity]

@@ -52,7 +52,10 @@ elementwise(
 
 
 def _join(x: Any, y: Any) -> Any:
-    return np.asarray(x) + np.multiply(1j, y, dtype=np.result_type(x, np.complex64))
+    dtype = np.result_type(np.asarray(x).dtype, np.asarray(y).dtype, np.complex64)
+    z = np.empty(np.broadcast_shapes(np.shape(x), np.shape(y)), dtype)
+    z.real, z.imag = x, y
+    return z
 
 
 elementwise(
@@ -64,19 +67,19 @@ elementwise(
     method=False,
     doc="The complex numbers with real parts `x` and imaginary parts `y`.",
 )
-for _name, _forward, _rule, _factor in (
-    ("times_i", f.times_i, lambda g, out, x: f.times_i(g), 1j),
-    ("times_minus_i", f.times_minus_i, lambda g, out, x: f.times_minus_i(g), -1j),
+for _name, _forward, _rule, _sign in (
+    ("times_i", f.times_i, lambda g, out, x: f.times_i(g), 1.0),
+    ("times_minus_i", f.times_minus_i, lambda g, out, x: f.times_minus_i(g), -1.0),
 ):
     elementwise(
         _name,
         _forward,
         rules=(_rule,),
-        reference=lambda x, factor=_factor: np.asarray(x) * factor,
+        reference=lambda x, sign=_sign: _join(-sign * np.imag(x), sign * np.real(x)),
         dtype="complex",
         complex=True,
         public=False,
-        doc=f"The product with {_factor}.",
+        doc=f"The product with {_sign:.0f}j.",
     )
 elementwise(
     "not_negative",

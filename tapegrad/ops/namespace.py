@@ -91,7 +91,8 @@ def _docstring(row: Row) -> str:
     call = f"{space}.{row.name}({', '.join(arguments)})"
     if differentiable and arguments[0] == "x":
         lines += [f">>> x = tg.tensor({_example_value(row.domain[0])}, requires_grad=True)"]
-        lines += [f">>> {call}.sum().backward()", ">>> x.grad.shape", "(2,)"]
+        loss = f"{call}.real" if row.dtype_rule == "complex" else call
+        lines += [f">>> {loss}.sum().backward()", ">>> x.grad.shape", "(2,)"]
     else:
         lines += [f">>> {call}.shape", "(2,)"]
     return "\n".join(lines) + "\n"

@@ -150,8 +150,8 @@ class Level:
         t = self.operand(x, what)
         if not t._spec.differentiable:
             raise TypeError(
-                f"{self.name}: {what} has dtype {t._spec.dtype}; only floating-point (and complex) arguments "
-                "can be differentiated. Pass floats, or choose others with argnums"
+                f"{self.name}: {what} has dtype {t._spec.dtype}; only floating-point arguments can be "
+                "differentiated. Pass floats, or choose others with argnums"
             )
         tape = self.tape
         if t._rg and self.outer_grad:
