@@ -22,7 +22,7 @@ from tapegrad.tensor import Tensor
 
 def _without_nan(name: str, x: Any, value: float) -> Tensor:
     x = as_operand(x, name)
-    return ns.where(ns.isnan(x), value, x) if x._spec.floating else x
+    return ns.where(ns.isnan(x), value, x) if x._spec.differentiable else x
 
 
 def _missing(x: Any) -> tuple:
@@ -173,7 +173,7 @@ def nanstd(
 def _extreme(name: str, x: Any, axis: Any, keepdims: bool, greatest: bool) -> Tensor:
     x = as_operand(x, name)
     function = ns.max if greatest else ns.min
-    if not x._spec.floating:
+    if not x._spec.differentiable:
         return function(x, axis=axis, keepdims=keepdims)
     gone = ns.isnan(x)
     out = function(ns.where(gone, -math.inf if greatest else math.inf, x), axis=axis, keepdims=keepdims)
@@ -238,7 +238,7 @@ NANARGMIN = _positions("nanargmin", kernels.nanargmin, "least")
 
 def _position(row: Row, plain: Any, x: Any, axis: Any, keepdims: bool) -> Tensor:
     x = as_operand(x, row.name)
-    if not x._spec.floating:
+    if not x._spec.differentiable:
         return plain(x, axis=axis, keepdims=keepdims)
     if axis is None:
         out = record(row, (reshaped(x, (x._spec.size,)),), {"axes": (0,), "keepdims": False})
@@ -364,8 +364,11 @@ def nan_to_num(
     if not copy:
         raise ValueError("nan_to_num: copy=False is not supported")
     x = as_operand(x, "nan_to_num")
-    if not x._spec.floating:
+    if not x._spec.differentiable:
         return ns.positive(x) if x._spec.kind != "b" else ns.logical_or(x, False)
+    if x._spec.kind == "c":
+        parts = [nan_to_num(part, True, nan, posinf, neginf) for part in (ns.real(x), ns.imag(x))]
+        return ns.complex(*parts)
     limits = np.finfo(x._spec.dtype)
     high = float(limits.max) if posinf is None else posinf
     low = float(limits.min) if neginf is None else neginf
