@@ -121,6 +121,46 @@ def pack(panel, wide, b, first, depth, width, n, k, ty):  # type: ignore[no-unty
             panel[p * wide + j] = T(0)
 
 
+def strip(o, to, ld, a, x, row, step, b, y, following, m, depth, width, wide, edge, more):  # type: ignore[no-untyped-def]
+    """Two vectors' columns of a product, or one's, for ``m`` rows: tiles of vector registers.
+
+    ``width`` of the ``wide`` columns are stored at ``to``, rows ``ld`` apart; ``more`` adds them.
+    """
+    full = 2 * lanes(o)
+    whole = width == wide
+    i = int64(0)
+    while i < m:
+        left = m - i
+        here = many() if left >= many() else int64(4) if left >= 4 else int64(1)
+        p = x + i * row
+        target, at, by, add = edge, int64(0), wide, False
+        if whole:
+            target, at, by, add = o, to + i * ld, ld, more
+        if wide == full:
+            if here == many():
+                tile_many_2(a, p, row, step, b, y, following, depth, target, at, by, add)
+            elif here == 4:
+                tile_4_2(a, p, row, step, b, y, following, depth, target, at, by, add)
+            else:
+                tile_1_2(a, p, row, step, b, y, following, depth, target, at, by, add)
+        elif here == many():
+            tile_many_1(a, p, row, step, b, y, following, depth, target, at, by, add)
+        elif here == 4:
+            tile_4_1(a, p, row, step, b, y, following, depth, target, at, by, add)
+        else:
+            tile_1_1(a, p, row, step, b, y, following, depth, target, at, by, add)
+        if not whole:
+            for r in range(here):
+                at = to + (i + r) * ld
+                if more:
+                    for j in range(width):
+                        o[at + j] = TO(o[at + j] + edge[r * wide + j])
+                else:
+                    for j in range(width):
+                        o[at + j] = edge[r * wide + j]
+        i += here
+
+
 def product(o, at, a, c, b, e, m, n, k, tx, ty, keep):  # type: ignore[no-untyped-def]
     """One product, tile by tile in vector registers; ``keep`` adds it to what is there.
 
@@ -132,49 +172,22 @@ def product(o, at, a, c, b, e, m, n, k, tx, ty, keep):  # type: ignore[no-untype
     full = 2 * lane
     row, step = (int64(1), m) if tx else (k, int64(1))
     for i0 in range(0, m, ROWS):
-        i1 = min(i0 + ROWS, m)
+        rows = min(m - i0, int64(ROWS))
         for p0 in range(0, k, DEPTH):
             depth = min(k - p0, int64(DEPTH))
             more = keep or p0 > 0
+            x = c + i0 * row + p0 * step
             for j0 in range(0, n, full):
                 width = min(full, n - j0)
                 wide = full if width > lane else lane
-                whole = width == wide
                 source, first, following = b, e + p0 * n + j0, n
-                if ty or not whole or i1 - i0 > FEW:
+                if ty or width != wide or rows > FEW:
                     pack(panel, wide, b, e + j0 * k + p0 if ty else first, depth, width, n, k, ty)
                     source, first, following = panel, int64(0), wide
-                i = i0
-                while i < i1:
-                    left = i1 - i
-                    here = many() if left >= many() else int64(4) if left >= 4 else int64(1)
-                    x = c + i * row + p0 * step
-                    target, to, ld, add = edge, int64(0), wide, False
-                    if whole:
-                        target, to, ld, add = o, at + i * n + j0, n, more
-                    if wide == full:
-                        if here == many():
-                            tile_many_2(a, x, row, step, source, first, following, depth, target, to, ld, add)
-                        elif here == 4:
-                            tile_4_2(a, x, row, step, source, first, following, depth, target, to, ld, add)
-                        else:
-                            tile_1_2(a, x, row, step, source, first, following, depth, target, to, ld, add)
-                    elif here == many():
-                        tile_many_1(a, x, row, step, source, first, following, depth, target, to, ld, add)
-                    elif here == 4:
-                        tile_4_1(a, x, row, step, source, first, following, depth, target, to, ld, add)
-                    else:
-                        tile_1_1(a, x, row, step, source, first, following, depth, target, to, ld, add)
-                    if not whole:
-                        for r in range(here):
-                            to = at + (i + r) * n + j0
-                            if more:
-                                for j in range(width):
-                                    o[to + j] = TO(o[to + j] + edge[r * wide + j])
-                            else:
-                                for j in range(width):
-                                    o[to + j] = edge[r * wide + j]
-                    i += here
+                to = at + i0 * n + j0
+                strip(
+                    o, to, n, a, x, row, step, source, first, following, rows, depth, width, wide, edge, more
+                )
 
 
 def rows_dot(o, at, a, c, v, e, m, k):  # type: ignore[no-untyped-def]
