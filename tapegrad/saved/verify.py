@@ -463,6 +463,26 @@ def _system(name: str, b: Spec, a: Spec) -> None:
     require(fits, f"{name}: a matrix of shape {a.shape} and right-hand sides of shape {b.shape}")
 
 
+@_check("convolution", "convolution_input", "convolution_weight")
+def _convolution(name: str, specs: tuple[Spec, ...], static: Static) -> None:
+    sized = () if name == "convolution" else ("size",)
+    _names(name, static, "stride", "padding", "dilation", "groups", *sized)
+    for key, n, least in (("stride", 2, 1), ("dilation", 2, 1), ("size", 2, 1), ("padding", 4, -LARGEST)):
+        values = static.get(key, (1, 1))
+        ok = type(values) is tuple and len(values) == n
+        ok = ok and all(type(v) is int and least <= v < LARGEST for v in values)
+        require(ok, f"{name}: {key} {values!r}")
+    padding, groups = static["padding"], static["groups"]
+    require(min(padding[0], padding[2]) >= 0, f"{name}: padding {padding}")
+    require(type(groups) is int and 0 < groups < LARGEST, f"{name}: groups {groups!r}")
+    _alike(name, *specs)
+    _numeric(name, specs[0])
+    require(all(s.ndim == 4 for s in specs), f"{name}: shapes {specs[0].shape} and {specs[1].shape}")
+    kernel = specs[1].shape[2:] if name != "convolution_weight" else static["size"]
+    reach = [d * k for d, k in zip(static["dilation"], kernel)]
+    require(min(kernel) > 0 and max(reach) < LARGEST, f"{name}: dilated weights of {kernel}")
+
+
 # --- custom operations ----------------------------------------------------------------------------
 
 
