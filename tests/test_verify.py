@@ -63,7 +63,8 @@ def checked(kernel, t, to, memory):
         used = {v.__module__ for v in module.values() if isinstance(v, FunctionType)} - seen
         pending += [m for m in used if m.startswith("tapegrad.kernels.") and m != "tapegrad.kernels.memory"]
     for name, value in list(space.items()):
-        if isinstance(value, FunctionType) and value.__module__.startswith("tapegrad.kernels."):
+        home = value.__module__ if isinstance(value, FunctionType) else ""
+        if home.startswith("tapegrad.kernels.") and home != "tapegrad.kernels.memory":
             space[name] = FunctionType(value.__code__, space, name, value.__defaults__)
     space.update(array=array, T=t, TO=to)
     return FunctionType(kernel.__code__, space)
@@ -105,8 +106,44 @@ def draw_static(r, row, specs):
         "trans", "unit_diagonal",
     ):  # fmt: skip
         static[flag] = r.random() < 0.5
+    if row.name in CONVOLUTIONS:
+        static |= draw_geometry(r, row, specs)
     names = STATIC[row.name]
     return {k: static[k] for k in names}
+
+
+def draw_geometry(r, row, specs):
+    """Of a convolution whose weights are 2 x 2 and whose results are 2 x 3, or nearly so."""
+    fitting = [g for g in GEOMETRIES if image_size(*g) == specs[0].shape[2:]]
+    stride, dilation, padding = r.choice(fitting or GEOMETRIES)
+    size = {"convolution_input": image_size(stride, dilation, padding), "convolution_weight": (2, 2)}
+    found = {
+        "stride": stride,
+        "dilation": dilation,
+        "padding": padding,
+        "groups": 2 if specs[0].ndim == 4 and specs[0].shape[1] > 1 and r.random() < 0.5 else 1,
+        "size": size.get(row.name, (1, 1)),
+    }
+    if r.random() < 0.1:
+        key = r.choice(list(found))
+        found[key] = r.choice([0, 3, (1,), (1, 0), (-1, 2), (2, 2, 2, -1), (1 << 50, 1), True, (4, 4), "1"])
+    return found
+
+
+def image_size(stride, dilation, padding):
+    """Of results of 2 x 3 and weights of 2 x 2."""
+    each = zip((2, 3), stride, dilation, padding[::2], padding[1::2])
+    return tuple([(n - 1) * s + d + 1 - before - after for n, s, d, before, after in each])
+
+
+GEOMETRIES = [
+    ((1, 1), (1, 1), (0, 0, 0, 0)),
+    ((2, 1), (1, 1), (0, 1, 1, 0)),
+    ((3, 2), (2, 1), (1, 1, 0, 2)),
+    ((1, 3), (1, 2), (1, 0, 0, 0)),
+    ((2, 2), (2, 2), (2, 0, 1, 1)),
+]
+CONVOLUTIONS = ("convolution", "convolution_input", "convolution_weight")
 
 
 STATIC = {
@@ -137,6 +174,8 @@ STATIC = {
     "set_strided": ("shape", "strides"),
     "softmax": ("axis",),
     "stack2": ("axis",),
+    "convolution": ("stride", "padding", "dilation", "groups"),
+    **dict.fromkeys(CONVOLUTIONS[1:], ("size", "stride", "padding", "dilation", "groups")),
     "sum_all": (),
     "wrap_index": ("n", "stride"),
     **dict.fromkeys(("sum", "prod", "max", "min", "any", "all", "argmax", "argmin"), ("axes", "keepdims")),
@@ -187,6 +226,14 @@ def draw_specs(r, row):
         kinds = {"a": (*batch, n, n), "f": (*batch, n + 1, n), "b": (*batch, n, r.randrange(3))}
         dtype = np.dtype(r.choice(DTYPES[:2]))
         specs = [intern_spec(kinds[k], dtype) for k in LINALG[row.name]]
+    if row.name in CONVOLUTIONS and r.random() < 0.9:
+        n, c, f, groups = r.choice([0, 1, 2]), r.choice([0, 1, 2]), r.choice([0, 1, 2]), r.choice([1, 1, 2])
+        image, weight = (n, c * groups, *image_size(*r.choice(GEOMETRIES))), (f * groups, c, 2, 2)
+        result = (n, f * groups, 2, 3)
+        shapes = ((image, weight), (result, weight), (image, result))[CONVOLUTIONS.index(row.name)]
+        specs = [intern_spec(s, np.dtype(r.choice(("float64", "float32")))) for s in shapes]
+        if r.random() < 0.9:
+            specs[1] = intern_spec(shapes[1], specs[0].dtype)
     if row.name == "searchsorted" and r.random() < 0.8:
         rows = r.choice([(), (2,), (0,)])
         specs[0] = intern_spec((*rows, r.randrange(5)), specs[0].dtype)
@@ -260,6 +307,7 @@ def test_movements_stay_within_their_operand(name):
     assert ran > TRIES // 100
 
 
+PLAIN = {"stride": (1, 1), "padding": (0, 0, 0, 0), "dilation": (1, 1), "groups": 1}
 BAD = [
     ("softmax", [(2, 3)], {"axis": 2}),
     ("softmax", [(2, 3)], {"axis": -1}),
@@ -282,6 +330,13 @@ BAD = [
     ("max", [(2, 0)], {"axes": (1,), "keepdims": False}),
     ("argsort", [()], {"descending": False}),
     ("searchsorted", [(2, 2), (2,)], {"right": False}),
+    ("convolution", [(1, 1, 4, 4), (1, 1, 5, 2)], PLAIN),
+    ("convolution", [(1, 1, 4, 4), (1, 2, 2, 2)], PLAIN),
+    ("convolution", [(1, 1, 4, 4), (1, 1, 2, 2)], {**PLAIN, "padding": (0, 0, -1, 1)}),
+    ("convolution", [(1, 1, 4, 4), (1, 1, 2, 2)], {**PLAIN, "dilation": (1 << 48, 1)}),
+    ("convolution_input", [(1, 1, 3, 3), (1, 1, 2, 2)], {**PLAIN, "size": (4, 5)}),
+    ("convolution_weight", [(1, 1, 4, 4), (1, 1, 3, 3)], {**PLAIN, "size": (2, 3)}),
+    ("convolution_weight", [(1, 1, 4, 4), (2, 1, 3, 3)], {**PLAIN, "size": (2, 2)}),
 ]
 
 

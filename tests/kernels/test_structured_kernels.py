@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tapegrad import _jit
-from tapegrad.kernels import blas, gather, move, nan, normalise, reduce, sort
+from tapegrad.kernels import blas, convolution, gather, move, nan, normalise, reduce, sort
 from tapegrad.ops.contraction import MATMUL, MATVEC
+from tapegrad.ops.convolution import CONVOLUTION, CONVOLUTION_INPUT, CONVOLUTION_WEIGHT
 from tapegrad.spec import intern_spec
 
 CALL = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 6)
@@ -30,6 +31,9 @@ def product(row, x, y, **static):
 
 A, B, V = RNG.standard_normal((17, 19)), RNG.standard_normal((19, 23)), RNG.standard_normal(19)
 STACK = RNG.standard_normal((4, 3, 5))
+IMAGE, WEIGHT = RNG.standard_normal((2, 4, 9, 11)), RNG.standard_normal((6, 2, 3, 2))
+PLACES = RNG.standard_normal((2, 6, 5, 4))
+GEOMETRY = {"stride": (2, 3), "padding": (1, 1, 0, 1), "dilation": (1, 2), "groups": 2}
 CASES = {
     "gather": (move.gather, (X,), (3, 5, 3, 20, 1, 100, 5, 300), (5, 3, 20), "float64"),
     "gather backwards": (move.gather, (X,), (1, 10, -2, 300), (10,), "float64", 299),
@@ -72,6 +76,15 @@ CASES = {
     "matmul": (blas.matmul, *product(MATMUL, A, B, tx=False, ty=False, reduce=False)),
     "matmul flags": (blas.matmul, *product(MATMUL, A.T.copy(), B.T.copy(), tx=True, ty=True, reduce=False)),
     "matmul small": (blas.matmul, *product(MATMUL, STACK, STACK, tx=False, ty=True, reduce=True)),
+    "convolution": (convolution.convolution, *product(CONVOLUTION, IMAGE, WEIGHT, **GEOMETRY)),
+    "convolution input": (
+        convolution.convolution,
+        *product(CONVOLUTION_INPUT, PLACES, WEIGHT, size=(9, 11), **GEOMETRY),
+    ),
+    "convolution weight": (
+        convolution.convolution,
+        *product(CONVOLUTION_WEIGHT, IMAGE, PLACES, size=(3, 2), **GEOMETRY),
+    ),
     "matvec": (blas.matvec, *product(MATVEC, A, V, tx=False)),
     "matvec flags": (blas.matvec, *product(MATVEC, B, V, tx=True)),
     "matvec long": (blas.matvec, *product(MATVEC, np.ones((3, 50)), np.arange(50.0), tx=False)),
