@@ -334,7 +334,6 @@ def nancumprod(x: Any, /, axis: int | None = None, dtype: Any = None) -> Tensor:
 def nan_to_num(
     x: Any,
     /,
-    *,
     copy: bool = True,
     nan: float = 0.0,
     posinf: float | None = None,
