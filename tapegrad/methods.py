@@ -6,6 +6,7 @@ Conversions, copies, filling in place, iteration, and the protocols through whic
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,9 @@ def clone(self: Tensor) -> Tensor:
 
 
 def astype(self: Tensor, dtype: Any, copy: bool = True) -> Tensor:
-    """Convert to another dtype; gradients flow between floating dtypes.
+    """Convert to another dtype; gradients flow between floating and complex dtypes.
+
+    Of complex numbers, real dtypes take the real part (with NumPy's ``ComplexWarning``).
 
     Parameters
     ----------
@@ -98,6 +101,12 @@ def astype(self: Tensor, dtype: Any, copy: bool = True) -> Tensor:
     wanted = as_dtype(dtype)
     if not copy and self._spec.dtype is wanted:
         return self
+    if self._spec.kind == "c" and wanted.kind in "iuf":
+        warnings.warn(
+            "Casting complex values to real discards the imaginary part; take real if that is meant",
+            np.exceptions.ComplexWarning,
+            stacklevel=2,
+        )
     return record_elementwise(ROWS[f"astype_{wanted.name}"], (self,))
 
 
@@ -256,6 +265,8 @@ def copy_(self: Tensor, source: Any) -> Tensor:
 def _assign(self: Tensor, x: Tensor, name: str) -> Tensor:
     self._check_in_place()
     spec = self._spec
+    if x._spec.kind == "c" and spec.kind != "c":
+        raise TypeError(f"{name}: complex values cannot be copied to a tensor of dtype {spec.dtype}")
     # Recorded even where nothing is converted: the tensor must get a slot that is its own.
     new = record_elementwise(ROWS[f"astype_{spec.dtype.name}"], (x,))
     if new.shape != spec.shape:
@@ -392,15 +403,7 @@ def real(self: Tensor) -> Tensor:
 
 
 def imag(self: Tensor) -> Tensor:
-    """The imaginary part.
-
-    Raises
-    ------
-    RuntimeError
-        If the tensor is real, as in PyTorch; `tapegrad.imag` gives zeros.
-    """
-    if self._spec.kind != "c":
-        raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+    """The imaginary part; zeros for a real tensor, as in NumPy."""
     return ns.imag(self)
 
 

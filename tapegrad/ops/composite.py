@@ -214,6 +214,7 @@ def std(
         axis, keepdims = torch_names("std", names, axis, keepdims)
     d, axes, divisor = _centred("std", x, axis, dtype, correction, ddof)
     root = math.sqrt(divisor)
+    d = ns.abs(d) if d._spec.kind == "c" else d
     return ns.divide(reduce_axes(NORM2, d, axes, keepdims), root)
 
 

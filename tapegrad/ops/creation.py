@@ -427,7 +427,8 @@ def linspace(
     if num < 0:
         raise ValueError(f"linspace: num must not be negative, got {num}")
     array = np.linspace(start, stop, num, endpoint=endpoint)
-    return _make(array.astype(as_dtype(dtype or FLOAT64, "linspace")), requires_grad)
+    default = COMPLEX128 if array.dtype.kind == "c" else FLOAT64
+    return _make(array.astype(as_dtype(dtype or default, "linspace")), requires_grad)
 
 
 @composite

@@ -387,6 +387,10 @@ def _fit(name: str, value: Any, x: Tensor, shape: tuple[int, ...]) -> Tensor:
     )
     if not ok:
         raise ValueError(f"{name}: could not broadcast input array from shape {own} into shape {shape}")
+    if v._spec.kind == "c" and x._spec.kind != "c":
+        raise TypeError(
+            f"{name}: complex values do not fit a tensor of dtype {x._spec.dtype}; take real or imag"
+        )
     return cast(v, x._spec.dtype)
 
 
