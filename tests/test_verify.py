@@ -108,6 +108,8 @@ def draw_static(r, row, specs):
         static[flag] = r.random() < 0.5
     if row.name in CONVOLUTIONS:
         static |= draw_geometry(r, row, specs)
+    elif row.name in POOLS:
+        static |= draw_windows(r, specs)
     names = STATIC[row.name]
     return {k: static[k] for k in names}
 
@@ -143,6 +145,18 @@ GEOMETRIES = [
     ((1, 3), (1, 2), (1, 0, 0, 0)),
     ((2, 2), (2, 2), (2, 0, 1, 1)),
 ]
+
+
+def draw_windows(r, specs):
+    """Of 2 x 3 windows in the last two axes of some array, or nearly so."""
+    found = {key: (r.randrange(1, 4), r.randrange(1, 4)) for key in ("window", "stride", "dilation")}
+    found |= {"places": (2, 3), "padding": (r.randrange(3), r.randrange(3)), "size": draw_shape(r, 2)}
+    if r.random() < 0.1:
+        found[r.choice(list(found))] = r.choice([0, (1,), (1, 0), (-1, 2), (1 << 47, 5), True, (4, 4), "1"])
+    return found
+
+
+POOLS = ("max_pool", "sum_pool", "sum_pool_adjoint", "pool_shares", "pool_hits")
 CONVOLUTIONS = ("convolution", "convolution_input", "convolution_weight")
 
 
@@ -174,6 +188,8 @@ STATIC = {
     "set_strided": ("shape", "strides"),
     "softmax": ("axis",),
     "stack2": ("axis",),
+    **dict.fromkeys(POOLS, ("window", "places", "stride", "padding", "dilation")),
+    "sum_pool_adjoint": ("window", "places", "stride", "padding", "dilation", "size"),
     "convolution": ("stride", "padding", "dilation", "groups"),
     **dict.fromkeys(CONVOLUTIONS[1:], ("size", "stride", "padding", "dilation", "groups")),
     "sum_all": (),
@@ -226,6 +242,12 @@ def draw_specs(r, row):
         kinds = {"a": (*batch, n, n), "f": (*batch, n + 1, n), "b": (*batch, n, r.randrange(3))}
         dtype = np.dtype(r.choice(DTYPES[:2]))
         specs = [intern_spec(kinds[k], dtype) for k in LINALG[row.name]]
+    if row.name in POOLS and r.random() < 0.8:
+        image, dtype = (*r.choice([(), (2,), (0,)]), r.randrange(4), r.randrange(5)), specs[0].dtype
+        places = (*image[:-2], 2, 3)
+        shapes = {"sum_pool_adjoint": (places,), "pool_shares": (places, image, places)}
+        shapes = shapes.get(row.name, (image, image, places)[: row.arity])
+        specs = [intern_spec(s, dtype) for s in shapes]
     if row.name in CONVOLUTIONS and r.random() < 0.9:
         n, c, f, groups = r.choice([0, 1, 2]), r.choice([0, 1, 2]), r.choice([0, 1, 2]), r.choice([1, 1, 2])
         image, weight = (n, c * groups, *image_size(*r.choice(GEOMETRIES))), (f * groups, c, 2, 2)

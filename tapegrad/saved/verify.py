@@ -483,6 +483,32 @@ def _convolution(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     require(min(kernel) > 0 and max(reach) < LARGEST, f"{name}: dilated weights of {kernel}")
 
 
+@_check("max_pool", "sum_pool", "sum_pool_adjoint", "pool_shares", "pool_hits")
+def _pooling(name: str, specs: tuple[Spec, ...], static: Static) -> None:
+    sized = ("size",) if name == "sum_pool_adjoint" else ()
+    _names(name, static, "window", "places", "stride", "padding", "dilation", *sized)
+    for key, values in static.items():
+        least = 0 if key in ("padding", "size") else 1
+        ok = type(values) is tuple and len(values) == 2
+        ok = ok and all(type(v) is int and least <= v < LARGEST for v in values)
+        require(ok, f"{name}: {key} {values!r}")
+    for key, step in (("places", "stride"), ("window", "dilation")):
+        reach = max(a * b for a, b in zip(static[key], static[step]))
+        require(reach < LARGEST, f"{name}: {key} {static[key]}, {static[step]} apart")
+    x = specs[0]
+    _numeric(name, x)
+    require(x.ndim >= 2, f"{name}: shape {x.shape}")
+    for other in specs[1:]:
+        _alike(name, x, other)
+    if name.startswith("pool_"):
+        _, y, z = specs
+        places = (*y.shape[:-2], *static["places"])
+        fits = y.ndim >= 2 and z.shape == places and x.shape == (places if name == "pool_shares" else y.shape)
+        require(fits, f"{name}: shapes {x.shape}, {y.shape} and {z.shape}")
+    if name == "sum_pool_adjoint":
+        require(x.shape[-2:] == static["places"], f"{name}: shape {x.shape} for places {static['places']}")
+
+
 # --- custom operations ----------------------------------------------------------------------------
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tapegrad import _jit
-from tapegrad.kernels import blas, convolution, gather, move, nan, normalise, reduce, sort
+from tapegrad.kernels import blas, convolution, gather, move, nan, normalise, pooling, reduce, sort
 from tapegrad.ops.contraction import MATMUL, MATVEC
 from tapegrad.ops.convolution import CONVOLUTION, CONVOLUTION_INPUT, CONVOLUTION_WEIGHT
+from tapegrad.ops.pooling import MAX_POOL, POOL_HITS, POOL_SHARES, SUM_POOL, SUM_POOL_ADJOINT
 from tapegrad.spec import intern_spec
 
 CALL = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 6)
@@ -24,9 +25,9 @@ def spec(x):
     return intern_spec(x.shape, x.dtype)
 
 
-def product(row, x, y, **static):
-    out = row.shape(spec(x), spec(y), **static)
-    return (x, y), out.params, out.shape, "float64"
+def product(row, *operands, **static):
+    out = row.shape(*map(spec, operands), **static)
+    return operands, out.params, out.shape, "float64"
 
 
 A, B, V = RNG.standard_normal((17, 19)), RNG.standard_normal((19, 23)), RNG.standard_normal(19)
@@ -34,6 +35,7 @@ STACK = RNG.standard_normal((4, 3, 5))
 IMAGE, WEIGHT = RNG.standard_normal((2, 4, 9, 11)), RNG.standard_normal((6, 2, 3, 2))
 PLACES = RNG.standard_normal((2, 6, 5, 4))
 GEOMETRY = {"stride": (2, 3), "padding": (1, 1, 0, 1), "dilation": (1, 2), "groups": 2}
+WINDOWS = {"window": (3, 2), "places": (5, 4), "stride": (2, 3), "padding": (1, 1), "dilation": (1, 2)}
 CASES = {
     "gather": (move.gather, (X,), (3, 5, 3, 20, 1, 100, 5, 300), (5, 3, 20), "float64"),
     "gather backwards": (move.gather, (X,), (1, 10, -2, 300), (10,), "float64", 299),
@@ -84,6 +86,20 @@ CASES = {
     "convolution weight": (
         convolution.convolution,
         *product(CONVOLUTION_WEIGHT, IMAGE, PLACES, size=(3, 2), **GEOMETRY),
+    ),
+    "max_pool": (pooling.max_pool, *product(MAX_POOL, IMAGE, **WINDOWS)),
+    "sum_pool": (pooling.sum_pool, *product(SUM_POOL, IMAGE, **WINDOWS)),
+    "sum_pool_adjoint": (
+        pooling.sum_pool_adjoint,
+        *product(SUM_POOL_ADJOINT, PLACES, size=(9, 11), **WINDOWS),
+    ),
+    "pool_shares": (
+        pooling.pool_shares,
+        *product(POOL_SHARES, PLACES[:, :4], np.round(IMAGE), np.ones((2, 4, 5, 4)), **WINDOWS),
+    ),
+    "pool_hits": (
+        pooling.pool_hits,
+        *product(POOL_HITS, IMAGE, np.round(IMAGE), np.ones((2, 4, 5, 4)), **WINDOWS),
     ),
     "matvec": (blas.matvec, *product(MATVEC, A, V, tx=False)),
     "matvec flags": (blas.matvec, *product(MATVEC, B, V, tx=True)),
