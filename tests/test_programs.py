@@ -61,7 +61,7 @@ def test_inline_scalars_are_what_kernels_compute(name):
                 assert np.signbit(result) == np.signbit(expected)
 
 
-SAMPLES = [(n, k) for n, p in PUBLIC.items() for k in range(len(p.samples))]
+SAMPLES = [(n, k) for n, p in PUBLIC.items() if not p.looks for k in range(len(p.samples))]
 
 
 @pytest.mark.parametrize("name, k", SAMPLES, ids=lambda v: str(v))

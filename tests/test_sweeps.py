@@ -116,7 +116,17 @@ def test_batches_of_elementwise_rows(row):
         same_as_loop(row_function(row), [draw_row(row, shapes, rng, integer_row(row)) for _ in range(3)])
 
 
-@pytest.mark.parametrize("entry", list(PUBLIC.values()), ids=lambda e: e.name)
+BATCHED = [entry for entry in PUBLIC.values() if not entry.looks]
+
+
+@pytest.mark.parametrize("entry", [e for e in PUBLIC.values() if e.looks], ids=lambda e: e.name)
+def test_functions_that_look_at_values_say_so(entry):
+    for operands, function in samples(entry):
+        with pytest.raises(RuntimeError, match="looked at a value"):
+            tg.vmap(lambda *xs, function=function: flat(function(*xs)))(*[o[None] for o in operands])
+
+
+@pytest.mark.parametrize("entry", BATCHED, ids=lambda e: e.name)
 def test_batches_of_public_functions(entry):
     rng = np.random.default_rng(0)
     for sample in entry.samples:
@@ -150,7 +160,7 @@ def test_nothing_in_the_table_is_unrolled(monkeypatch):
         rules, "_one_by_one", lambda row, *rest: unrolled.append(row.row.name) or kept(row, *rest)
     )
     monkeypatch.setattr(sweeps.store._stores, "store", Store())
-    for entry in PUBLIC.values():
+    for entry in BATCHED:
         for operands, function in samples(entry):
             tg.vmap(lambda *xs, function=function: flat(function(*xs)))(*[o[None] for o in operands])
     assert not unrolled

@@ -63,7 +63,7 @@ def _distinct(name: str, x: Any, axis: int | None, equal_nan: bool) -> UniqueAll
     return UniqueAll(values, *map(tensor_from_array, (first, inverse, counts)))
 
 
-@public(reference=np.unique, samples=[Sample(((7,),)), Sample(((3, 2),), {"axis": 0})])
+@public(reference=np.unique, samples=[Sample(((7,),)), Sample(((3, 2),), {"axis": 0})], looks=True)
 @also_named(dim="axis")
 def unique(
     x: Any,
@@ -107,7 +107,9 @@ def unique(
     return (found.values, *rest) if rest else found.values
 
 
-@public(reference=lambda x: np.unique(x, equal_nan=False), samples=[Sample(((7,),))], method=False)
+@public(
+    reference=lambda x: np.unique(x, equal_nan=False), samples=[Sample(((7,),))], method=False, looks=True
+)
 def unique_values(x: Any, /) -> Tensor:
     """The distinct elements, in ascending order; no NaN equals another (looks at the values).
 
@@ -124,6 +126,7 @@ def unique_values(x: Any, /) -> Tensor:
     reference=lambda x: np.unique(x, return_counts=True, equal_nan=False),
     samples=[Sample(((7,),))],
     method=False,
+    looks=True,
 )
 def unique_counts(x: Any, /) -> UniqueCounts:
     """The distinct elements, as `unique_values`, and how often each occurs.
@@ -143,7 +146,7 @@ def _inverse(x: Any) -> Any:
     return values, inverse.reshape(np.shape(x))
 
 
-@public(reference=_inverse, samples=[Sample(((3, 2),))], method=False)
+@public(reference=_inverse, samples=[Sample(((3, 2),))], method=False, looks=True)
 def unique_inverse(x: Any, /) -> UniqueInverse:
     """The distinct elements, as `unique_values`, and which of them each element of ``x`` is.
 
@@ -162,7 +165,7 @@ def _all(x: Any) -> Any:
     return values, first, inverse.reshape(np.shape(x)), counts
 
 
-@public(reference=_all, samples=[Sample(((3, 2),))], method=False)
+@public(reference=_all, samples=[Sample(((3, 2),))], method=False, looks=True)
 def unique_all(x: Any, /) -> UniqueAll:
     """The distinct elements, as `unique_values`; where each occurs first, which each element is, and counts.
 

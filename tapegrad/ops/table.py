@@ -345,6 +345,7 @@ class Public:
     doc: str = ""
     home: str = ""  # the namespace inside tapegrad's that it is found in ("linalg")
     also: tuple[str, ...] = ()  # further such namespaces
+    looks: bool = False  # whether it looks at values (its result's shape follows from them)
 
     @property
     def name(self) -> str:
@@ -366,6 +367,7 @@ def public(
     name: str | None = None,
     home: str = "",
     also: Sequence[str] = (),
+    looks: bool = False,
 ) -> Callable[[Callable], Callable]:
     """Register a public function; the namespace, Tensor's methods and the tests derive from it.
 
@@ -385,6 +387,8 @@ def public(
         A namespace of its own (``"linalg"``); such functions are no methods.
     also : sequence of str
         Namespaces in which it is found, too.
+    looks : bool
+        Whether it looks at values: it cannot be batched, and is recorded anew for other values.
     """
 
     def register(function: Callable) -> Callable:
@@ -401,6 +405,7 @@ def public(
             doc,
             home,
             tuple(also),
+            looks,
         )
         if entry.name in PUBLIC:
             raise ValueError(f"public function {entry.name!r} is registered twice")
