@@ -334,10 +334,7 @@ def rdivmod(self: Tensor, other: Any) -> Any:
 
 def round_(self: Tensor, ndigits: int | None = None) -> Tensor:
     """``round(self)``, halves to even."""
-    if not ndigits:
-        return ns.round(self)
-    scale = 10.0**ndigits
-    return ns.round(self * scale) / scale  # type: ignore[operator]
+    return ns.round(self, ndigits or 0)
 
 
 # --- protocols ------------------------------------------------------------------------------------

@@ -421,6 +421,21 @@ def bitwise_right_shift(x, y):
     return x >> y if (y >= 0) & (y < 64) else beyond
 
 
+def gcd(x, y):
+    a, b = _abs_integer(x), _abs_integer(y)
+    while b != 0:
+        # the smallest integer stays negative
+        rest = like(0, x) if b == -1 else a % b
+        a = b
+        b = rest
+    return _abs_integer(a)
+
+
+def lcm(x, y):
+    divisor = gcd(x, y)
+    return like(0, x) if divisor == 0 else _abs_integer(x // divisor * y)
+
+
 # --- exponentials and logarithms ------------------------------------------------------------------
 
 

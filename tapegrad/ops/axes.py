@@ -56,6 +56,7 @@ def also_named(**names: str | None) -> Callable[[Function], Function]:
                         kwargs[own] = value
             return function(*args, **kwargs)
 
+        call.other_names = names  # type: ignore[attr-defined]  # NumPy's dispatch asks
         return call  # type: ignore[return-value]
 
     return decorate

@@ -10,10 +10,10 @@ import numpy as np
 from tapegrad.kernels import normalise as kernels
 from tapegrad.ops.axes import axes_tuple, axis_index, behind, size_of, split_at, strip_axes
 from tapegrad.ops.movement import reshaped
-from tapegrad.ops.record import as_inexact, cast, composite, record
-from tapegrad.ops.reduce import SUM, keep_axes, reduce_axes, torch_names
+from tapegrad.ops.record import as_inexact, as_operand, cast, composite, record
+from tapegrad.ops.reduce import SUM, keep_axes, masked, reduce_axes, torch_names
 from tapegrad.ops.table import ROWS, Out, Sample, ns, public, structured
-from tapegrad.spec import Spec
+from tapegrad.spec import Spec, real_dtype
 from tapegrad.tensor import Tensor
 
 # --- rows -----------------------------------------------------------------------------------------
@@ -111,9 +111,21 @@ SAMPLES = (
 )
 
 
-@public(reference=np.mean, samples=[*SAMPLES, Sample(((),))])
+WITH_MASK = Sample(((3, 4),), {"axis": 1, "where": np.array([True, False, True, True])})
+
+
+@public(reference=np.mean, samples=[*SAMPLES, Sample(((),)), WITH_MASK])
 @composite
-def mean(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
+def mean(
+    x: Any,
+    /,
+    axis: Any = None,
+    dtype: Any = None,
+    keepdims: bool = False,
+    *,
+    where: Any = None,
+    **names: Any,
+) -> Tensor:
     """The arithmetic mean.
 
     Parameters
@@ -124,6 +136,8 @@ def mean(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False,
         To compute in; integers become float64.
     keepdims : bool
         Keep the axes, with length one.
+    where : array_like of bool, optional
+        Which elements to average.
 
     Examples
     --------
@@ -137,21 +151,41 @@ def mean(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False,
         dtype, keepdims = None, dtype
     x = as_inexact(x if dtype is None else ns.astype(x, dtype), "mean")
     axes = axes_tuple("mean", axis, x._spec.ndim)
-    n = size_of(tuple([x._spec.shape[a] for a in axes]))
-    return ns.sum(x, axis=axes, keepdims=keepdims) / float(n)
+    total = ns.sum(x, axis=axes, keepdims=keepdims, where=where)
+    return total / _count(x, axes, keepdims, where)
+
+
+def _count(x: Tensor, axes: tuple[int, ...], keepdims: bool, where: Any) -> Any:
+    """How many elements a reduction looks at: a number, or a tensor if there is a mask."""
+    if where is None or where is True:
+        return float(size_of(tuple([x._spec.shape[a] for a in axes])))
+    mask = ns.broadcast_to(as_operand(where), x._spec.shape)
+    return cast(ns.count_nonzero(mask, axis=axes, keepdims=keepdims), real_dtype(x._spec.dtype))
 
 
 def _centred(
-    name: str, x: Any, axis: Any, dtype: Any, correction: Any, ddof: Any
-) -> tuple[Tensor, tuple, float]:
+    name: str,
+    x: Any,
+    axis: Any,
+    dtype: Any,
+    correction: Any,
+    ddof: Any,
+    keepdims: bool,
+    where: Any,
+    middle: Any,
+) -> tuple[Tensor, tuple[int, ...], Any]:
+    """Deviations from the mean (0 where masked), the axes, and what squares are divided by."""
     x = as_inexact(x if dtype is None else ns.astype(x, dtype), name)
     axes = axes_tuple(name, axis, x._spec.ndim)
-    n = size_of(tuple([x._spec.shape[a] for a in axes]))
-    divisor = n - float(correction if ddof is None else ddof)
-    return x - mean(x, axis=axes, keepdims=True), axes, max(divisor, 0.0)
+    less = float(correction if ddof is None else ddof)
+    divisor = _count(x, axes, keepdims, where) - less
+    divisor = ns.maximum(divisor, 0.0) if isinstance(divisor, Tensor) else max(divisor, 0.0)
+    if middle is None:
+        middle = mean(x, axis=axes, keepdims=True, where=where)
+    return masked(name, x - middle, where, 0.0), axes, divisor
 
 
-@public(reference=np.var, samples=[*SAMPLES, Sample(((5,),), {"ddof": 1})])
+@public(reference=np.var, samples=[*SAMPLES, Sample(((5,),), {"ddof": 1}), WITH_MASK])
 @composite
 def var(
     x: Any,
@@ -162,6 +196,8 @@ def var(
     correction: float = 0.0,
     ddof: float | None = None,
     keepdims: bool = False,
+    where: Any = None,
+    mean: Any = None,
     **names: Any,
 ) -> Tensor:
     """The variance: mean squared deviation from the mean.
@@ -175,6 +211,10 @@ def var(
     correction : float
         Subtracted from the count that is divided by (NumPy's ``ddof``; 1 is PyTorch's default).
     keepdims : bool
+    where : array_like of bool, optional
+        Which elements to look at.
+    mean : array_like, optional
+        The mean along the axes, kept with length one, if it is known already.
 
     Examples
     --------
@@ -184,12 +224,12 @@ def var(
     """
     if names:
         axis, keepdims = torch_names("var", names, axis, keepdims)
-    d, axes, divisor = _centred("var", x, axis, dtype, correction, ddof)
+    d, axes, divisor = _centred("var", x, axis, dtype, correction, ddof, keepdims, where, mean)
     squares = ns.square(ns.real(d)) + ns.square(ns.imag(d)) if d._spec.kind == "c" else d * d
     return ns.sum(squares, axis=axes, keepdims=keepdims) / divisor
 
 
-@public(reference=np.std, samples=[*SAMPLES, Sample(((5,),), {"ddof": 1})])
+@public(reference=np.std, samples=[*SAMPLES, Sample(((5,),), {"ddof": 1}), WITH_MASK])
 @composite
 def std(
     x: Any,
@@ -200,6 +240,8 @@ def std(
     correction: float = 0.0,
     ddof: float | None = None,
     keepdims: bool = False,
+    where: Any = None,
+    mean: Any = None,
     **names: Any,
 ) -> Tensor:
     """The standard deviation; arguments as for `var`.  Where it is 0, so is its derivative.
@@ -212,8 +254,8 @@ def std(
     """
     if names:
         axis, keepdims = torch_names("std", names, axis, keepdims)
-    d, axes, divisor = _centred("std", x, axis, dtype, correction, ddof)
-    root = math.sqrt(divisor)
+    d, axes, divisor = _centred("std", x, axis, dtype, correction, ddof, keepdims, where, mean)
+    root = ns.sqrt(divisor) if isinstance(divisor, Tensor) else math.sqrt(divisor)
     d = ns.abs(d) if d._spec.kind == "c" else d
     return ns.divide(reduce_axes(NORM2, d, axes, keepdims), root)
 
@@ -402,7 +444,9 @@ def _scipy(name: str) -> Any:
     return reference
 
 
-@public(reference=_scipy("logsumexp"), samples=[*SAMPLES, Sample(((),))], also=("special",))
+@public(
+    reference=_scipy("logsumexp"), samples=[*SAMPLES, Sample(((),))], also=("special",), folds="logaddexp"
+)
 @composite
 def logsumexp(x: Any, /, axis: Any = None, b: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
     """``log(sum(b * exp(x)))`` without overflow; minus infinity where nothing is added.

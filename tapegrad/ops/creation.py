@@ -7,6 +7,7 @@ all the way down (``docs/decisions/0002-no-shared-writable-memory.md``).
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +15,9 @@ import numpy as np
 
 from tapegrad.methods import as_dtype, astype, clone
 from tapegrad.ops.dtypes import check_device
-from tapegrad.ops.record import _holds_tensor, as_operand, composite
+from tapegrad.ops.record import _holds_tensor, as_operand, cast, composite
 from tapegrad.ops.table import ns
-from tapegrad.spec import BOOL, COMPLEX128, FLOAT64, INT64
+from tapegrad.spec import BOOL, COMPLEX128, FLOAT64, INT64, result_dtype
 from tapegrad.tensor import Tensor, tensor, tensor_from_array
 
 __all__ = [
@@ -400,17 +401,32 @@ def arange(
     return _make(array.astype(wanted if dtype is None else as_dtype(dtype, "arange")), requires_grad)
 
 
+@composite
 def linspace(
-    start: float,
-    stop: float,
+    start: Any,
+    stop: Any,
+    /,
     num: int = 50,
     *,
     dtype: Any = None,
     device: Any = None,
     endpoint: bool = True,
+    axis: int = 0,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``num`` evenly spaced numbers from ``start`` to ``stop``.
+    """``num`` evenly spaced numbers from ``start`` to ``stop``; gradients reach these if they are tensors.
+
+    Parameters
+    ----------
+    start, stop : number or array_like
+        Arrays are broadcast against each other.
+    num : int
+    dtype : dtype, optional
+        Default: floating as ``start`` and ``stop`` are, float64 for numbers and integers.
+    endpoint : bool
+        Whether ``stop`` is the last number.
+    axis : int
+        Where the numbers lie in the result, if ``start`` or ``stop`` is an array.
 
     Raises
     ------
@@ -424,11 +440,25 @@ def linspace(
     tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
     check_device("linspace", device)
+    num = operator.index(num)
     if num < 0:
         raise ValueError(f"linspace: num must not be negative, got {num}")
-    array = np.linspace(start, stop, num, endpoint=endpoint)
-    default = COMPLEX128 if array.dtype.kind == "c" else FLOAT64
-    return _make(array.astype(as_dtype(dtype or default, "linspace")), requires_grad)
+    if not isinstance(start, Tensor) and not isinstance(stop, Tensor):
+        array = np.linspace(start, stop, num, endpoint=endpoint, axis=axis)
+        default = COMPLEX128 if array.dtype.kind == "c" else FLOAT64
+        return _make(array.astype(as_dtype(dtype or default, "linspace")), requires_grad)
+    a, b = [as_operand(v, "linspace") for v in (start, stop)]
+    wanted = result_dtype(a.dtype, b.dtype, 1.0)
+    a, b = ns.broadcast_arrays(cast(a, wanted), cast(b, wanted))
+    parts = num - 1 if endpoint else num
+    weights = np.arange(num, dtype=wanted) / (parts or 1)
+    weights = weights.astype(wanted).reshape((num,) + (1,) * a.ndim)
+    # the difference is not formed: exact at both ends, and finite wherever they are
+    out = ns.add(ns.multiply(a, 1.0 - weights), ns.multiply(b, weights))
+    out = ns.moveaxis(out, 0, axis) if axis else out
+    if dtype is not None:
+        out = astype(out, as_dtype(dtype, "linspace"), copy=False)
+    return out.requires_grad_() if requires_grad else out
 
 
 @composite

@@ -14,7 +14,7 @@ import numpy as np
 
 from tapegrad.kernels import scalar as f
 from tapegrad.ops.axes import also_named
-from tapegrad.ops.record import as_operand, composite, record_elementwise
+from tapegrad.ops.record import as_inexact, as_operand, cast, composite, record_elementwise
 from tapegrad.ops.table import NONZERO, POSITIVE, REAL, ROWS, Domain, Sample, elementwise, ns, public
 from tapegrad.spec import result_dtype
 from tapegrad.tensor import Tensor
@@ -249,7 +249,7 @@ for _name, _forward, _reference, _aliases, _doc in (
     ("floor", f.floor, np.floor, (), "The largest integer not above `x`."),
     ("ceil", f.ceil, np.ceil, (), "The smallest integer not below `x`."),
     ("trunc", f.trunc, np.trunc, ("fix",), "The integer part: `x` rounded toward zero."),
-    ("round", f.round, np.rint, ("rint",), "The nearest integer, ties to even."),
+    ("round", f.round, np.rint, (), "The nearest integer, ties to even."),
 ):
     elementwise(
         _name,
@@ -259,6 +259,7 @@ for _name, _forward, _reference, _aliases, _doc in (
         reference=_reference,
         aliases=_aliases,
         complex=_name == "round",
+        public=_name != "round",  # below
         doc=f"{_doc} Integers stay as they are. Derivative 0.",
     )
 elementwise(
@@ -398,6 +399,54 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     if x is not None or y is not None:
         raise ValueError("where: either both or neither of x and y should be given")
     return ns.nonzero(condition)
+
+
+ROUNDED = Domain(0.52, 0.98)
+
+
+@public(
+    reference=np.round,
+    samples=(
+        Sample(((3, 4),), domain=ROUNDED),
+        Sample(((3,),), {"decimals": 1}, domain=Domain(0.06, 0.14)),
+        Sample(((3,),), {"decimals": -1}, domain=Domain(6.0, 14.0)),
+    ),
+    aliases=("around",),
+)
+@composite
+def round(x: Any, /, decimals: int = 0) -> Tensor:
+    """The nearest integer, ties to even, or the nearest number of so many decimals.  Derivative 0.
+
+    Parameters
+    ----------
+    decimals : int
+        Negative for places in front of the point.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.round(tg.tensor([0.5, 1.26]), 1)
+    tensor([0.5000, 1.3000])
+    """
+    x = as_operand(x, "round")
+    if decimals == 0 or (decimals > 0 and x._spec.kind in "biu"):
+        return record_elementwise(ROWS["round"], (x,), 2)
+    scale = 10.0 ** abs(decimals)
+    shift, back = (ns.multiply, ns.divide) if decimals > 0 else (ns.divide, ns.multiply)
+    return cast(back(record_elementwise(ROWS["round"], (shift(x, scale),)), scale), x._spec.dtype)
+
+
+@public(reference=np.rint, samples=(Sample(((3, 4),), domain=ROUNDED),))
+def rint(x: Any, /) -> Tensor:
+    """The nearest integer, ties to even; floating (integers become float64).  Derivative 0.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.rint(tg.tensor([0.5, 1.5, 1.7]))
+    tensor([0., 2., 2.])
+    """
+    return record_elementwise(ROWS["round"], (as_inexact(x, "rint"),))
 
 
 def _clip(x: Any, min: Any = None, max: Any = None) -> Any:

@@ -16,13 +16,14 @@ import numpy as np
 
 from tapegrad.ops import record
 from tapegrad.ops.axes import contiguous, size_of
-from tapegrad.ops.gathers import gather, index_put, wrap_index
+from tapegrad.ops.gathers import gather, index_put, scatter_add, wrap_index
 from tapegrad.ops.movement import (
     BROADCAST_TO,
     GETITEM,
     broadcast_to_layout,
     broadcasted,
     reshaped,
+    scatter_movement,
     set_movement,
     view,
 )
@@ -32,7 +33,7 @@ from tapegrad.spec import BOOL, INT64, Spec, broadcast_shapes, intern_spec
 from tapegrad.tape import GRAD, current
 from tapegrad.tensor import NONLEAF, Extra, Tensor, tensor_from_array
 
-__all__ = ["assign", "getitem", "index", "setitem"]
+__all__ = ["assign", "getitem", "index", "index_add", "setitem"]
 
 FULL = slice(None)
 VIEW_LIMIT = 8192
@@ -450,3 +451,19 @@ def assign(name: str, x: Tensor, key: Any, value: Any) -> None:
                 v = gather(v, tensor_from_array(last), width, (last.size, width))
         new = index_put(x, v, places, width, unique)
     x._take(new, "index_put_")
+
+
+def index_add(name: str, x: Tensor, key: Any, value: Any) -> Tensor:
+    """``x`` with ``value`` added to ``x[key]``, to each element as often as the key names it."""
+    full = x._spec.shape
+    entries, arrays = _expand(name, key, full)
+    if not arrays:
+        layout = _basic(name, full, tuple(entries))
+        assert layout is not None
+        shape, strides, offset = layout
+        v = broadcasted(_fit(name, value, x, shape), shape)
+        added = scatter_movement(v, full, shape, strides, offset)
+    else:
+        places, width, shape, _ = _advanced(name, x, entries)
+        added = scatter_add(broadcasted(_fit(name, value, x, shape), shape), places, width, full)
+    return ns.add(x, added)

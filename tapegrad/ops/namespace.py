@@ -20,7 +20,7 @@ import numpy as np
 import tapegrad.ops
 from tapegrad import methods
 from tapegrad.ops import fast
-from tapegrad.ops.record import OPERAND_TYPES, elementwise_functions, operator_methods, record_elementwise
+from tapegrad.ops.record import elementwise_functions, operator_methods, record_elementwise
 from tapegrad.ops.table import PUBLIC, Domain, Kind, Public, Row, rows
 from tapegrad.spec import DTYPES
 from tapegrad.tensor import Tensor
@@ -32,6 +32,8 @@ for _module in pkgutil.walk_packages(tapegrad.ops.__path__, "tapegrad.ops."):
         importlib.import_module(_module.name)
 
 from tapegrad.interop import dlpack  # noqa: E402  (after the modules that register rows)
+from tapegrad.interop.functions import array_function  # noqa: E402
+from tapegrad.interop.ufuncs import array_ufunc  # noqa: E402
 from tapegrad.ops import creation, dtypes  # noqa: E402
 from tapegrad.ops.index import getitem, setitem  # noqa: E402
 
@@ -214,91 +216,6 @@ def stack_nested(value: list | tuple) -> Tensor:
     return exports["stack"](parts)
 
 
-# --- NumPy calls us -------------------------------------------------------------------------------
-
-_rows_by_ufunc: dict[Any, Row] = {}
-_rows_by_name: dict[str, Row] = {}
-_by_reference: dict[Any, Callable] = {}
-
-
-def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *operands: Any, **kwargs: Any) -> Any:
-    """Answer ``np.sin(t)``, ``array + t`` and their like with a recorded operation."""
-    name = ufunc.__name__
-    if method != "__call__":
-        raise TypeError(
-            f"{name}.{method}: not supported on tensors; use tapegrad's functions (sum, prod, ...)"
-        )
-    for option, value in kwargs.items():
-        if not (value is None or (option == "where" and value is True)):
-            raise TypeError(f"{name}: the argument {option!r} is not supported on tensors")
-    row = _rows_by_ufunc.get(ufunc) or _rows_by_name.get(name)
-    if row is not None and row.arity == len(operands):
-        if not all(isinstance(x, OPERAND_TYPES) for x in operands):
-            return NotImplemented
-        return record_elementwise(row, operands)
-    function = _by_reference.get(ufunc) or exports.get(name)
-    if function is None and ufunc is np.divmod:
-        return methods.divmod_(methods.as_operand(operands[0]), operands[1])
-    if function is None:
-        raise TypeError(f"{name}: tapegrad has no such operation; pass detach().numpy() to NumPy instead")
-    return function(*operands)
-
-
-# Questions about values: answered by NumPy on the values themselves.
-LOOKS = (
-    np.allclose,
-    np.array2string,
-    np.array_equal,
-    np.array_equiv,
-    np.array_repr,
-    np.array_str,
-    np.can_cast,
-    np.iscomplexobj,
-    np.isrealobj,
-    np.isclose,
-    np.may_share_memory,
-    np.ndim,
-    np.result_type,
-    np.save,
-    np.savetxt,
-    np.savez,
-    np.shape,
-    np.shares_memory,
-    np.size,
-)
-_looks = frozenset(LOOKS)
-
-
-def array_function(self: Tensor, func: Callable, types: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-    """Answer ``np.sum(t)``, ``np.concatenate([t, u])`` and their like with recorded operations."""
-    if func in _looks:
-        return func(*_values(args), **_values(kwargs))
-    if kwargs.get("out") is not None:
-        raise TypeError(f"{func.__name__}: the argument 'out' is not supported on tensors")
-    target = _by_reference.get(func)
-    if target is None:
-        module = (getattr(func, "__module__", "") or "").split(".")
-        space = exports
-        if len(module) > 1 and module[0] == "numpy" and module[1] in ("linalg", "fft"):
-            space = spaces.get(module[1], {})
-        target = space.get(func.__name__)
-    if target is None:
-        raise TypeError(
-            f"{func.__name__}: tapegrad has no such operation; pass detach().numpy() to NumPy instead"
-        )
-    return target(*args, **{k: v for k, v in kwargs.items() if k != "out"})
-
-
-def _values(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach().numpy()
-    if isinstance(value, (list, tuple)):
-        return type(value)(_values(v) for v in value)
-    if isinstance(value, dict):
-        return {k: _values(v) for k, v in value.items()}
-    return value
-
-
 # --- build ----------------------------------------------------------------------------------------
 
 
@@ -307,19 +224,12 @@ def _build() -> None:
         if row.kind is not Kind.ELEMENTWISE or not row.public:
             continue
         _export_row(row)
-        for name in (row.name, *row.aliases):
-            _rows_by_name[name] = row
-        if isinstance(row.reference, np.ufunc):
-            _rows_by_ufunc[row.reference] = row
     for public in PUBLIC.values():
         for alias in (public.function.__name__, *public.aliases):
             _publish(alias, public.function, public)
             if public.method:
                 _attach(alias, public.function)
-        if public.reference is not None:
-            reference = getattr(public.reference, "stands_for", public.reference)
-            _by_reference.setdefault(reference, public.function)
-    for name in ("clip", "clamp"):
+    for name in ("clip", "clamp", "round", "rint"):
         if name in exports:
             _attach(f"{name}_", _in_place(f"{name}_", exports[name]))
     for functions in (creation, dtypes, dlpack):

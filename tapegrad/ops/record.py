@@ -227,7 +227,11 @@ _BOOL_TWINS = {
     "bitwise_invert": "logical_not",
 }
 _BOOL_AS_INT8 = ("floor_divide", "remainder", "power", "bitwise_left_shift", "bitwise_right_shift")
-_BOOL_REFUSED = {"subtract": "logical_xor", "negative": "logical_not", "positive": "a cast", "sign": "a cast"}
+_BOOL_REFUSED = {
+    "subtract": "logical_xor",
+    "negative": "logical_not",
+    **dict.fromkeys(("positive", "sign", "gcd", "lcm"), "a cast"),
+}
 
 
 def never_boolean(row: Row) -> bool:

@@ -15,7 +15,7 @@ from tapegrad.ops.axes import axes_tuple, axis_index, behind, size_of, split_at,
 from tapegrad.ops.movement import broadcasted, permuted, reshaped
 from tapegrad.ops.record import as_operand, cast, record
 from tapegrad.ops.table import ROWS, Out, Row, Sample, ns, public, structured
-from tapegrad.spec import BOOL, DTYPES, INT64, Spec, dtype_index
+from tapegrad.spec import BOOL, DTYPES, INT64, Spec, broadcast_shapes, dtype_index
 from tapegrad.tensor import Tensor
 
 __all__ = ["keep_axes", "reduce_axes", "torch_names"]
@@ -245,15 +245,41 @@ def as_dtype(name: str, dtype: Any) -> np.dtype:
     return DTYPES[dtype_index[found]]
 
 
-def _add_up(row: Row, name: str, x: Any, axis: Any, dtype: Any, keepdims: bool) -> Tensor:
+def masked(name: str, x: Tensor, where: Any, fill: Any) -> Tensor:
+    """``x`` with ``fill`` where the mask ``where`` is false, for a reduction that is to leave these out.
+
+    Raises
+    ------
+    ValueError
+        If the mask does not broadcast to ``x``.
+    """
+    if where is None or where is True:
+        return x
+    mask = as_operand(where, name)
+    if broadcast_shapes(name, x._spec.shape, mask._spec.shape) != x._spec.shape:
+        raise ValueError(f"{name}: a mask of shape {mask.shape} does not broadcast to shape {x.shape}")
+    return ns.where(mask, x, fill)
+
+
+def _add_up(row: Row, x: Any, axis: Any, dtype: Any, keepdims: bool, initial: Any, where: Any) -> Tensor:
+    name = row.name
     x = as_operand(x, name)
     wanted = None
+    one = row is PROD
     if isinstance(dtype, bool):  # PyTorch's second argument is keepdim
         dtype, keepdims = None, dtype
     if dtype is not None:
         wanted = as_dtype(name, dtype)
         x = cast(x, wanted)
+    if where is not None:
+        x = masked(name, x, where, one if x._spec.kind == "b" else int(one))
     axes = axes_tuple(name, axis, x._spec.ndim)
+    if initial is not None:
+        out = _add_up(row, x, axes, dtype, keepdims, None, None)
+        start = cast(as_operand(initial, name), out._spec.dtype)
+        if start._spec.ndim:
+            raise ValueError(f"{name}: initial must be a scalar, not of shape {start.shape}")
+        return ns.multiply(start, out) if one else ns.add(start, out)
     if row is SUM and len(axes) == x._spec.ndim and x._spec.floating:
         out = record(SUM_ALL, (x,))
         return reshaped(out, (1,) * x._spec.ndim) if keepdims else out
@@ -261,8 +287,26 @@ def _add_up(row: Row, name: str, x: Any, axis: Any, dtype: Any, keepdims: bool) 
     return out if wanted is None else cast(out, wanted)
 
 
-@public(reference=np.sum, samples=[*SAMPLES, Sample(((0,),)), Sample(((0, 3),), {"axis": 0})])
-def sum(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
+MASK = np.array([True, False, True, True])
+WITH_OTHERS = Sample(((3, 4),), {"axis": 1, "initial": 2.5, "where": MASK})
+
+
+@public(
+    reference=np.sum,
+    samples=[*SAMPLES, Sample(((0,),)), Sample(((0, 3),), {"axis": 0}), WITH_OTHERS],
+    folds="add",
+)
+def sum(
+    x: Any,
+    /,
+    axis: Any = None,
+    dtype: Any = None,
+    keepdims: bool = False,
+    *,
+    initial: Any = None,
+    where: Any = None,
+    **names: Any,
+) -> Tensor:
     """Add elements up.
 
     Parameters
@@ -274,6 +318,10 @@ def sum(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False, 
         To add in; default ``x``'s, with smaller integers and booleans becoming int64.
     keepdims : bool
         Keep the axes, with length one.
+    initial : number or 0-d tensor, optional
+        What to add to.
+    where : array_like of bool, optional
+        Which elements to add.
 
     Returns
     -------
@@ -283,6 +331,8 @@ def sum(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False, 
     ------
     AxisError
         If an axis is out of bounds.
+    ValueError
+        If the mask does not broadcast to ``x``.
 
     Examples
     --------
@@ -292,11 +342,21 @@ def sum(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False, 
     """
     if names:
         axis, keepdims = torch_names("sum", names, axis, keepdims)
-    return _add_up(SUM, "sum", x, axis, dtype, keepdims)
+    return _add_up(SUM, x, axis, dtype, keepdims, initial, where)
 
 
-@public(reference=np.prod, samples=[*SAMPLES, Sample(((0,),))])
-def prod(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
+@public(reference=np.prod, samples=[*SAMPLES, Sample(((0,),)), WITH_OTHERS], folds="multiply")
+def prod(
+    x: Any,
+    /,
+    axis: Any = None,
+    dtype: Any = None,
+    keepdims: bool = False,
+    *,
+    initial: Any = None,
+    where: Any = None,
+    **names: Any,
+) -> Tensor:
     """Multiply elements; arguments as for `sum`.  The derivative is right with zeros.
 
     Examples
@@ -307,18 +367,54 @@ def prod(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False,
     """
     if names:
         axis, keepdims = torch_names("prod", names, axis, keepdims)
-    return _add_up(PROD, "prod", x, axis, dtype, keepdims)
+    return _add_up(PROD, x, axis, dtype, keepdims, initial, where)
 
 
-def _plain(row: Row, x: Any, axis: Any, keepdims: bool, names: dict[str, Any]) -> Tensor:
+def _extreme(
+    row: Row, x: Any, axis: Any, keepdims: bool, initial: Any, where: Any, names: dict[str, Any]
+) -> Tensor:
     if names:
         axis, keepdims = torch_names(row.name, names, axis, keepdims)
     x = as_operand(x, row.name)
-    return reduce_axes(row, x, axes_tuple(row.name, axis, x._spec.ndim), keepdims)
+    axes = axes_tuple(row.name, axis, x._spec.ndim)
+    if initial is None:
+        if where is not None and where is not True:
+            raise ValueError(
+                f"{row.name}: reduction has no identity, so to use a where mask one has to specify 'initial'"
+            )
+        return reduce_axes(row, x, axes, keepdims)
+    bound = cast(as_operand(initial, row.name), x._spec.dtype)
+    if bound._spec.ndim:
+        raise ValueError(f"{row.name}: initial must be a scalar, not of shape {bound.shape}")
+    if where is not None:
+        x = masked(row.name, x, where, _end(x._spec.dtype, row is MIN))
+    if size_of(tuple([x._spec.shape[k] for k in axes])) == 0:
+        return cast(broadcasted(bound, strip_axes(x._spec.shape, axes, keepdims)), x._spec.dtype)
+    out = reduce_axes(row, x, axes, keepdims)
+    return ns.maximum(out, bound) if row is MAX else ns.minimum(out, bound)
 
 
-@public(reference=np.max, samples=SAMPLES, aliases=("amax",))
-def max(x: Any, /, axis: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
+def _end(dtype: np.dtype, greatest: bool) -> Any:
+    """The greatest or the least number of a dtype."""
+    if dtype.kind == "f":
+        return np.inf if greatest else -np.inf
+    if dtype.kind == "b":
+        return greatest
+    info = np.iinfo(dtype)
+    return int(info.max if greatest else info.min)
+
+
+@public(reference=np.max, samples=[*SAMPLES, WITH_OTHERS], aliases=("amax",), folds="maximum")
+def max(
+    x: Any,
+    /,
+    axis: Any = None,
+    keepdims: bool = False,
+    *,
+    initial: Any = None,
+    where: Any = None,
+    **names: Any,
+) -> Tensor:
     """The greatest element; NaN if there is one.  Equal ones share the derivative evenly.
 
     Parameters
@@ -327,6 +423,10 @@ def max(x: Any, /, axis: Any = None, keepdims: bool = False, **names: Any) -> Te
         Which axes to reduce; default all.  ``dim`` is PyTorch's name for it.
     keepdims : bool
         Keep the axes, with length one.
+    initial : number or 0-d tensor, optional
+        The least result there can be.
+    where : array_like of bool, optional
+        Which elements to look at; needs ``initial``.
 
     Raises
     ------
@@ -339,11 +439,20 @@ def max(x: Any, /, axis: Any = None, keepdims: bool = False, **names: Any) -> Te
     >>> tg.max(tg.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     tensor([3., 4.])
     """
-    return _plain(MAX, x, axis, keepdims, names)
+    return _extreme(MAX, x, axis, keepdims, initial, where, names)
 
 
-@public(reference=np.min, samples=SAMPLES, aliases=("amin",))
-def min(x: Any, /, axis: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
+@public(reference=np.min, samples=[*SAMPLES, WITH_OTHERS], aliases=("amin",), folds="minimum")
+def min(
+    x: Any,
+    /,
+    axis: Any = None,
+    keepdims: bool = False,
+    *,
+    initial: Any = None,
+    where: Any = None,
+    **names: Any,
+) -> Tensor:
     """The least element; arguments and conventions as for `max`.
 
     Examples
@@ -352,12 +461,33 @@ def min(x: Any, /, axis: Any = None, keepdims: bool = False, **names: Any) -> Te
     >>> tg.min(tg.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     tensor([1., 2.])
     """
-    return _plain(MIN, x, axis, keepdims, names)
+    return _extreme(MIN, x, axis, keepdims, initial, where, names)
 
 
-@public(reference=np.any, samples=SAMPLES, differentiable=False)
-def any(x: Any, /, axis: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
+def _truth(row: Row, x: Any, axis: Any, keepdims: bool, where: Any, names: dict[str, Any]) -> Tensor:
+    if names:
+        axis, keepdims = torch_names(row.name, names, axis, keepdims)
+    x = as_operand(x, row.name)
+    if where is not None:
+        x = masked(row.name, cast(x, BOOL), where, row is ALL)
+    return reduce_axes(row, x, axes_tuple(row.name, axis, x._spec.ndim), keepdims)
+
+
+WITH_MASK = Sample(((3, 4),), {"axis": 1, "where": MASK})
+
+
+@public(reference=np.any, samples=[*SAMPLES, WITH_MASK], differentiable=False, folds="logical_or")
+def any(x: Any, /, axis: Any = None, keepdims: bool = False, *, where: Any = None, **names: Any) -> Tensor:
     """Whether any element is not zero; a boolean tensor.
+
+    Parameters
+    ----------
+    axis : int or tuple of int, optional
+        Which axes to reduce; default all.  ``dim`` is PyTorch's name for it.
+    keepdims : bool
+        Keep the axes, with length one.
+    where : array_like of bool, optional
+        Which elements to look at.
 
     Examples
     --------
@@ -365,12 +495,12 @@ def any(x: Any, /, axis: Any = None, keepdims: bool = False, **names: Any) -> Te
     >>> tg.any(tg.tensor([0.0, 2.0]))
     tensor(True)
     """
-    return _plain(ANY, x, axis, keepdims, names)
+    return _truth(ANY, x, axis, keepdims, where, names)
 
 
-@public(reference=np.all, samples=SAMPLES, differentiable=False)
-def all(x: Any, /, axis: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
-    """Whether no element is zero; a boolean tensor.
+@public(reference=np.all, samples=[*SAMPLES, WITH_MASK], differentiable=False, folds="logical_and")
+def all(x: Any, /, axis: Any = None, keepdims: bool = False, *, where: Any = None, **names: Any) -> Tensor:
+    """Whether no element is zero; a boolean tensor.  Arguments as for `any`.
 
     Examples
     --------
@@ -378,7 +508,7 @@ def all(x: Any, /, axis: Any = None, keepdims: bool = False, **names: Any) -> Te
     >>> tg.all(tg.tensor([0.0, 2.0]))
     tensor(False)
     """
-    return _plain(ALL, x, axis, keepdims, names)
+    return _truth(ALL, x, axis, keepdims, where, names)
 
 
 def _arg(row: Row, x: Any, axis: Any, keepdims: bool, names: dict[str, Any]) -> Tensor:

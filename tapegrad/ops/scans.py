@@ -137,6 +137,7 @@ SAMPLES = (
     reference=lambda x, axis=None: np.cumsum(x, axis),
     samples=SAMPLES,
     aliases=("cumsum",),
+    scans="add",
 )
 def cumulative_sum(
     x: Any, /, axis: int | None = None, dtype: Any = None, *, include_initial: bool = False, **names: Any
@@ -167,6 +168,7 @@ def cumulative_sum(
     reference=lambda x, axis=None: np.cumprod(x, axis),
     samples=SAMPLES,
     aliases=("cumprod",),
+    scans="multiply",
 )
 def cumulative_prod(
     x: Any, /, axis: int | None = None, dtype: Any = None, *, include_initial: bool = False, **names: Any

@@ -346,6 +346,8 @@ class Public:
     home: str = ""  # the namespace inside tapegrad's that it is found in ("linalg")
     also: tuple[str, ...] = ()  # further such namespaces
     looks: bool = False  # whether it looks at values (its result's shape follows from them)
+    folds: str = ""  # the operation of two that it folds an axis with: "add" for sum
+    scans: str = ""  # the operation of two whose running results it gives: "add" for cumulative_sum
 
     @property
     def name(self) -> str:
@@ -368,6 +370,8 @@ def public(
     home: str = "",
     also: Sequence[str] = (),
     looks: bool = False,
+    folds: str = "",
+    scans: str = "",
 ) -> Callable[[Callable], Callable]:
     """Register a public function; the namespace, Tensor's methods and the tests derive from it.
 
@@ -389,6 +393,9 @@ def public(
         Namespaces in which it is found, too.
     looks : bool
         Whether it looks at values: it cannot be batched, and is recorded anew for other values.
+    folds, scans : str
+        NumPy's name of the operation of two that it folds an axis with, or whose running results it
+        gives: what ``np.add.reduce`` and ``np.add.accumulate`` ask for.
     """
 
     def register(function: Callable) -> Callable:
@@ -406,6 +413,8 @@ def public(
             home,
             tuple(also),
             looks,
+            folds,
+            scans,
         )
         if entry.name in PUBLIC:
             raise ValueError(f"public function {entry.name!r} is registered twice")

@@ -123,15 +123,19 @@ def permute_dims(x: Any, /, axes: Any, *more: Any) -> Tensor:
     reference=np.transpose,
     samples=[MATRIX, Sample(((2, 3, 4),), {"axes": (1, 2, 0)}), Sample(((5,),))],
 )
-def transpose(x: Any, /, *axes: Any, **kwargs: Any) -> Tensor:
+def transpose(x: Any, /, *order: Any, axes: Any = None, dim0: Any = None, dim1: Any = None) -> Tensor:
     """Reverse the axes, or put them in a given order, as a view.
 
     Parameters
     ----------
     x : array_like
     axes : sequence of int, optional
-        NumPy's meaning: the new order, default reversed.  Two integers for a tensor of more than two
-        axes have PyTorch's: exchange those two.
+        NumPy's meaning: the new order, default reversed.
+    dim0, dim1 : int, optional
+        PyTorch's meaning: exchange these two.
+    *order
+        ``axes`` by position, one tuple or separate integers; two integers for a tensor of more than two
+        axes are ``dim0`` and ``dim1``.
 
     Examples
     --------
@@ -141,18 +145,17 @@ def transpose(x: Any, /, *axes: Any, **kwargs: Any) -> Tensor:
     """
     x = as_operand(x, "transpose")
     ndim = x._spec.ndim
-    if kwargs:
-        if set(kwargs) == {"axes"}:
-            axes = (kwargs["axes"],)
-        elif set(kwargs) == {"dim0", "dim1"}:
-            axes = (kwargs["dim0"], kwargs["dim1"])
-        else:
-            raise TypeError(f"transpose: unexpected keyword arguments {sorted(kwargs)}")
-    if not axes or axes == (None,):
+    if (dim0 is None) != (dim1 is None) or sum((bool(order), axes is not None, dim0 is not None)) > 1:
+        raise TypeError("transpose: give the axes by position, as 'axes', or as 'dim0' and 'dim1'")
+    if dim0 is not None:
+        return swapaxes(x, dim0, dim1)
+    if axes is not None:
+        order = (axes,)
+    if not order or order == (None,):
         return permute_dims(x, tuple(range(ndim))[::-1])
-    if len(axes) == 2 and not isinstance(axes[0], (tuple, list)):
-        return swapaxes(x, *axes)
-    return permute_dims(x, *axes)
+    if len(order) == 2 and not isinstance(order[0], (tuple, list)):
+        return swapaxes(x, *order)
+    return permute_dims(x, *order)
 
 
 @public(
