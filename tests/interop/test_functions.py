@@ -54,6 +54,8 @@ CALLS = {
     "searchsorted": lambda f, x: f(np.arange(12.0), x, "right"),
     "isneginf": lambda f, x: f((x + 1) * [1.0, -np.inf, np.inf, 1.0]),
     "isposinf": lambda f, x: f((x + 1) * [1.0, -np.inf, np.inf, 1.0]),
+    "real": lambda f, x: f(x * (1 + 2j)),
+    "imag": lambda f, x: f(x * (1 + 2j)),
     "fix": lambda f, x: f(x / 7 - 1),
 }
 
