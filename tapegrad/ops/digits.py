@@ -25,6 +25,13 @@ for _name, _forward, _reference, _doc in (
     elementwise(_name, _forward, reference=_reference, dtype="bits", doc=_doc)
 
 
+def _real(x: Any, name: str) -> Tensor:
+    x = as_inexact(x, name)
+    if x._spec.kind == "c":
+        raise TypeError(f"{name}: not defined for complex numbers")
+    return x
+
+
 class Quotient(NamedTuple):
     """What `divmod` returns."""
 
@@ -70,7 +77,7 @@ def modf(x: Any, /) -> Parts:
     >>> tg.modf(tg.tensor([1.5, -2.25]))
     Parts(fractional=tensor([ 0.5000, -0.2500]), integral=tensor([ 1., -2.]))
     """
-    x = as_inexact(x, "modf")
+    x = _real(x, "modf")
     rest = ns.where(ns.isinf(x), ns.copysign(0.0, x), ns.fmod(x, 1.0))
     return Parts(rest, ns.trunc(x))
 
@@ -95,7 +102,7 @@ def ldexp(x: Any, exponent: Any, /) -> Tensor:
     >>> tg.ldexp(tg.tensor([1.0, 3.0]), [4, -1])
     tensor([16.0000,  1.5000])
     """
-    x, e = as_inexact(x, "ldexp"), as_operand(exponent, "ldexp")
+    x, e = _real(x, "ldexp"), as_operand(exponent, "ldexp")
     if e._spec.kind not in "iub":
         raise TypeError(f"ldexp: exponents must be integers, not {e._spec.dtype}")
     half = ns.floor_divide(cast(e, np.dtype("int64")), 2)  # in two steps: one could overflow
@@ -128,7 +135,7 @@ def frexp(x: Any, /) -> Float:
     >>> tg.frexp(tg.tensor([8.0, -3.0]))
     Float(mantissa=tensor([ 0.5000, -0.7500]), exponent=tensor([4, 2], dtype=int32))
     """
-    x = as_inexact(x, "frexp")
+    x = _real(x, "frexp")
     size = ns.abs(x).detach()
     plain = ns.logical_and(ns.isfinite(size), ns.not_equal(size, 0.0))
     guess = ns.astype(ns.floor(ns.log2(ns.where(plain, size, 1.0))) + 1.0, np.int32)

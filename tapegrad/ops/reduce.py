@@ -377,8 +377,8 @@ def _extreme(
         axis, keepdims = torch_names(row.name, names, axis, keepdims)
     x = as_operand(x, row.name)
     axes = axes_tuple(row.name, axis, x._spec.ndim)
-    if initial is None:
-        if where is not None and where is not True:
+    if initial is None or x._spec.kind == "c":  # which have no order: the row says so
+        if where is not None and where is not True and x._spec.kind != "c":
             raise ValueError(
                 f"{row.name}: reduction has no identity, so to use a where mask one has to specify 'initial'"
             )
