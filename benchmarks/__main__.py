@@ -12,7 +12,7 @@ from benchmarks.harness import main
 # those that measure this process itself come before the ones that load the peers into it
 DEFINE_BY_RUN = ("loops", "scalars", "mlp_step", "chain", "logistic", "black_scholes", "two_threads")
 COMPILED = ("compiled", "rk4", "arm", "states", "kalman", "first_gradient")
-ARRAYS = ("mlp", "gmm", "kalman_vector", "gp", "lstm", "ratio")
+ARRAYS = ("mlp", "cnn", "gmm", "kalman_vector", "gp", "lstm", "ratio")
 WORKLOADS = (
     "startup", "memory", "replay_memory", "peak", "threads", *DEFINE_BY_RUN, *COMPILED, *ARRAYS, "functions",
 )  # fmt: skip

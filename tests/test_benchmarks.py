@@ -25,7 +25,7 @@ def run(*arguments):
         ("loops", "chain", "mlp_step"),
         ("compiled", "rk4", "arm", "states", "kalman"),
         ("first_gradient", "replay_memory", "functions"),
-        ("mlp", "gmm", "kalman_vector"),
+        ("mlp", "cnn", "gmm", "kalman_vector"),
         ("gp", "lstm", "ratio", "threads"),
         ("scalars", "peak"),
     ],

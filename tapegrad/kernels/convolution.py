@@ -25,7 +25,7 @@ WORDS = 17
 
 DEPTH = 256  # taps (or places) that a panel is deep
 ROWS = 64  # rows of a copied left operand, or of a block of results
-PANEL = 16384 + 512  # elements: a whole panel, with what keeps its rows apart
+PANEL = 20480  # elements of a panel: 64 columns of float32 at full depth, and what keeps its rows apart
 LEFT = ROWS * (DEPTH + 8)
 RESULT, EDGE = ROWS * 32, 8 * 32
 
@@ -83,7 +83,7 @@ def forward(o, a, b, p):  # type: ignore[no-untyped-def]
             image, to = (n * groups + g) * c * h * w, (n * groups + g) * f * places
             for p0 in range(0, taps, DEPTH):
                 depth = min(taps - p0, int64(DEPTH))
-                block = 16384 // (depth * full) * full
+                block = (PANEL // depth - lane) // full * full
                 for c0 in range(0, places, block):
                     count = min(places - c0, block)
                     ld = (count + full - 1) // full * full + lane  # apart by an odd number of vectors
@@ -155,7 +155,7 @@ def by_input(o, a, b, p):  # type: ignore[no-untyped-def]
                         at = (ky0 + tap // nx * every_y) * kw + kx0 + tap % nx * every_x
                         for r in range(m):
                             rows[r * apart + i] = b[((g * f + output) * c + i0 + r) * kernel + at]
-                    block = 16384 // (depth * full) * full
+                    block = (PANEL // depth - lane) // full * full
                     for n in range(images):
                         image = ((n * groups + g) * c + i0) * pixels
                         for c0 in range(0, columns, block):
