@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 
 from tapegrad.kernels import scalar as f
-from tapegrad.ops.table import elementwise
+from tapegrad.ops.table import elementwise, section
 from tapegrad.spec import DTYPES
 
 __all__: list[str] = []
 
 _forward: Callable  # of one operand or of two
 
-# --- comparison -----------------------------------------------------------------------------------
+section("comparison")
 
 for _name, _forward, _reference, _short, _sign in (
     ("equal", f.equal, np.equal, "eq", "=="),
@@ -51,7 +51,7 @@ elementwise(
     doc="The floating-point number after `x` in the direction of `y`.",
 )
 
-# --- logic and bits -------------------------------------------------------------------------------
+section("logic and bits")
 
 for _name, _forward, _reference, _doc in (
     ("logical_and", f.logical_and, np.logical_and, "Whether both are nonzero."),

@@ -12,7 +12,7 @@ from tapegrad.ops.axes import axes_tuple, axis_index, behind, size_of, split_at,
 from tapegrad.ops.movement import reshaped
 from tapegrad.ops.record import as_inexact, as_operand, cast, composite, record
 from tapegrad.ops.reduce import SUM, keep_axes, masked, reduce_axes, torch_names
-from tapegrad.ops.table import ROWS, Out, Sample, ns, public, structured
+from tapegrad.ops.table import ROWS, Out, Sample, ns, public, section, structured
 from tapegrad.spec import Spec, real_dtype
 from tapegrad.tensor import Tensor
 
@@ -77,7 +77,8 @@ NORM2 = structured(
     rules=(_norm_rule,),
     batch=_reduced_batch("norm2"),
     split="reduce",
-    doc="Euclidean norm over consecutive axes; its derivative at zero is zero.",
+    kink="0 at 0",
+    doc="Euclidean norm over consecutive axes.",
 )
 SOFTMAX = structured(
     "softmax",
@@ -101,7 +102,7 @@ LOG_SOFTMAX = structured(
     doc="Logarithm of the softmax along an axis.",
 )
 
-# --- statistics -----------------------------------------------------------------------------------
+section("reductions")
 
 SAMPLES = (
     Sample(((3, 4),)),
@@ -319,7 +320,7 @@ def average(x: Any, /, axis: Any = None, weights: Any = None, *, keepdims: bool 
     return ns.sum(x * w, axis=axis, keepdims=keepdims) / total
 
 
-# --- norms ----------------------------------------------------------------------------------------
+section("norms")
 
 
 def _vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
@@ -432,7 +433,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, **na
     return ns.vector_norm(x, axis=axes, keepdims=keepdims, ord=ord)
 
 
-# --- exponentials ---------------------------------------------------------------------------------
+section("exponentials and logarithms")
 
 
 def _scipy(name: str) -> Any:

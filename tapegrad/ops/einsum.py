@@ -11,9 +11,11 @@ from tapegrad.ops.axes import contiguous, size_of
 from tapegrad.ops.contraction import matrix_product
 from tapegrad.ops.movement import broadcasted, gather_movement, permuted, reshaped
 from tapegrad.ops.record import as_operand, cast, composite
-from tapegrad.ops.table import Sample, ns, public
+from tapegrad.ops.table import Sample, ns, public, section
 from tapegrad.spec import BOOL, INT64, result_dtype
 from tapegrad.tensor import Tensor
+
+section("products of matrices and vectors")
 
 SPARE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 

@@ -15,7 +15,7 @@ import numpy as np
 from tapegrad.kernels import scalar as f
 from tapegrad.ops.axes import also_named
 from tapegrad.ops.record import as_inexact, as_operand, cast, composite, record_elementwise
-from tapegrad.ops.table import NONZERO, POSITIVE, REAL, ROWS, Domain, Sample, elementwise, ns, public
+from tapegrad.ops.table import NONZERO, POSITIVE, REAL, ROWS, Domain, Sample, elementwise, ns, public, section
 from tapegrad.spec import result_dtype
 from tapegrad.tensor import Tensor
 
@@ -34,7 +34,7 @@ def _direction(x: Tensor) -> Tensor:
     return ns.complex(ns.real(x) / size, ns.imag(x) / size)
 
 
-# --- arithmetic -----------------------------------------------------------------------------------
+section("arithmetic")
 
 elementwise(
     "add",
@@ -85,7 +85,8 @@ elementwise(
     domain=(Domain(5.0, 6.0), Domain(2.1, 2.4)),
     reference=np.floor_divide,
     operator="floordiv",
-    doc="The quotient rounded down; integers divided by zero give 0. Derivative 0.",
+    kink="0 everywhere",
+    doc="The quotient rounded down; integers divided by zero give 0.",
 )
 elementwise(
     "remainder",
@@ -96,6 +97,7 @@ elementwise(
     aliases=("mod",),
     operator="mod",
     guarded=True,
+    kink="where it jumps, that of the piece with the value",
     doc="What `floor_divide` leaves, with the sign of `y`; integers modulo zero give 0.",
 )
 elementwise(
@@ -105,6 +107,7 @@ elementwise(
     domain=(Domain(-6.0, -5.0), Domain(2.1, 2.4)),
     reference=np.fmod,
     guarded=True,
+    kink="where it jumps, that of the piece with the value",
     doc="The remainder of division rounded toward zero, with the sign of `x` (C's fmod).",
 )
 elementwise(
@@ -146,7 +149,7 @@ elementwise(
     doc="The square `x * x`.",
 )
 
-# --- powers and roots -----------------------------------------------------------------------------
+section("powers and roots")
 
 # At x = 0 the derivative by x is 0 where y = 0, and the derivative by y is 0 where y >= 0.
 elementwise(
@@ -207,10 +210,11 @@ elementwise(
     reference=np.hypot,
     dtype="float",
     guarded=True,
-    doc="The length `sqrt(x**2 + y**2)` without overflow; derivative 0 at the origin.",
+    kink="0 at 0",
+    doc="The length `sqrt(x**2 + y**2)` without overflow.",
 )
 
-# --- signs and rounding ---------------------------------------------------------------------------
+section("signs and rounding")
 
 elementwise(
     "abs",
@@ -221,7 +225,8 @@ elementwise(
     aliases=("absolute", "fabs"),
     operator="abs",
     complex=_modulus,
-    doc="The absolute value; derivative 0 at 0.",
+    kink="0 at 0",
+    doc="The absolute value.",
 )
 elementwise(
     "sign",
@@ -231,7 +236,8 @@ elementwise(
     reference=np.sign,
     aliases=("sgn",),
     complex=_direction,
-    doc="-1, 0 or 1 by the sign; NaN for NaN. Derivative 0.",
+    kink="0 everywhere",
+    doc="-1, 0 or 1 by the sign; NaN for NaN.",
 )
 elementwise(
     "copysign",
@@ -243,6 +249,7 @@ elementwise(
     domain=(NONZERO, NONZERO),
     reference=np.copysign,
     dtype="float",
+    kink="0 at 0",
     doc="The magnitude of `x` with the sign of `y`.",
 )
 for _name, _forward, _reference, _aliases, _doc in (
@@ -260,7 +267,8 @@ for _name, _forward, _reference, _aliases, _doc in (
         aliases=_aliases,
         complex=_name == "round",
         public=_name != "round",  # below
-        doc=f"{_doc} Integers stay as they are. Derivative 0.",
+        kink="0 everywhere",
+        doc=f"{_doc} Integers stay as they are.",
     )
 elementwise(
     "heaviside",
@@ -272,10 +280,11 @@ elementwise(
     domain=(NONZERO, REAL),
     reference=np.heaviside,
     dtype="float",
+    kink="0 by x, everywhere",
     doc="The step function: 0 for negative `x`, 1 for positive, `y` at 0.",
 )
 
-# --- choosing -------------------------------------------------------------------------------------
+section("choosing")
 
 # Ties share the cotangent; with a NaN, which wins, neither operand is less and both receive it.
 elementwise(
@@ -286,7 +295,8 @@ elementwise(
         lambda g, out, x, y: f.where(x == y, 0.5 * g, f.where(x > y, 0.0, g)),
     ),
     reference=np.maximum,
-    doc="The larger of two; NaN if either is. At ties each operand has derivative 1/2.",
+    kink="1/2 at ties",
+    doc="The larger of two; NaN if either is.",
 )
 elementwise(
     "minimum",
@@ -296,7 +306,8 @@ elementwise(
         lambda g, out, x, y: f.where(x == y, 0.5 * g, f.where(x < y, 0.0, g)),
     ),
     reference=np.minimum,
-    doc="The smaller of two; NaN if either is. At ties each operand has derivative 1/2.",
+    kink="1/2 at ties",
+    doc="The smaller of two; NaN if either is.",
 )
 elementwise(
     "fmax",
@@ -306,7 +317,8 @@ elementwise(
         lambda g, out, x, y: f.where(x == y, 0.5 * g, f.where((x > y) | (y != y), 0.0, g)),
     ),
     reference=np.fmax,
-    doc="The larger of two, ignoring NaN. At ties each operand has derivative 1/2.",
+    kink="1/2 at ties",
+    doc="The larger of two, ignoring NaN.",
 )
 elementwise(
     "fmin",
@@ -316,7 +328,8 @@ elementwise(
         lambda g, out, x, y: f.where(x == y, 0.5 * g, f.where((x < y) | (y != y), 0.0, g)),
     ),
     reference=np.fmin,
-    doc="The smaller of two, ignoring NaN. At ties each operand has derivative 1/2.",
+    kink="1/2 at ties",
+    doc="The smaller of two, ignoring NaN.",
 )
 WHERE = elementwise(
     "where",
@@ -354,7 +367,8 @@ CLIP = elementwise(
     domain=(Domain(-2.0, 2.0), Domain(-1.0, -0.5), Domain(0.5, 1.0)),
     reference=np.clip,
     public=False,
-    doc="`x` confined to the interval from `y` to `z`; derivative 1 inside and on its ends.",
+    kink="1 on the ends of the interval",
+    doc="`x` confined to the interval from `y` to `z`.",
 )
 
 
@@ -365,6 +379,7 @@ CLIP = elementwise(
         Sample(((2, 3), (3,)), prefix=(np.array([[True], [False]]),)),
     ),
     method=False,
+    kink="0 by what is not chosen",
 )
 def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     """Choose elements of ``x`` where a condition is true, of ``y`` elsewhere.

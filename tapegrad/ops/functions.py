@@ -14,7 +14,7 @@ import numpy as np
 
 from tapegrad.kernels import scalar as f
 from tapegrad.ops.record import record_elementwise
-from tapegrad.ops.table import NONZERO, POSITIVE, REAL, UNIT, Domain, Sample, elementwise, ns, public
+from tapegrad.ops.table import NONZERO, POSITIVE, REAL, UNIT, Domain, Sample, elementwise, ns, public, section
 from tapegrad.tensor import Tensor
 
 __all__ = ["polygamma", "zeta"]
@@ -38,7 +38,7 @@ def _scipy(name: str, function: Callable | None = None) -> Callable:
     return reference
 
 
-# --- exponentials and logarithms ------------------------------------------------------------------
+section("exponentials and logarithms")
 
 elementwise(
     "exp",
@@ -143,6 +143,7 @@ elementwise(
     dtype="float",
     guarded=True,
     also=("special",),
+    kink="0 at 0",
     doc="`x * log(y)`, and 0 where `x` is 0.",
 )
 elementwise(
@@ -157,10 +158,11 @@ elementwise(
     dtype="float",
     guarded=True,
     also=("special",),
+    kink="0 at x = 0, y = -1",
     doc="`x * log1p(y)`, and 0 where `x` is 0.",
 )
 
-# --- trigonometric --------------------------------------------------------------------------------
+section("trigonometry")
 
 elementwise(
     "sin",
@@ -236,7 +238,8 @@ elementwise(
     dtype="float",
     aliases=("arctan2",),
     guarded=True,
-    doc="The angle of the point `(y, x)` from the positive axis; derivative 0 at the origin.",
+    kink="0 at 0",
+    doc="The angle of the point `(y, x)` from the positive axis.",
 )
 elementwise(
     "deg2rad",
@@ -257,7 +260,7 @@ elementwise(
     doc="Radians in degrees.",
 )
 
-# --- hyperbolic -----------------------------------------------------------------------------------
+section("hyperbolic functions")
 
 elementwise(
     "sinh",
@@ -321,7 +324,7 @@ elementwise(
     doc="The inverse hyperbolic tangent.",
 )
 
-# --- error functions ------------------------------------------------------------------------------
+section("error functions")
 
 elementwise(
     "erf",
@@ -351,7 +354,7 @@ elementwise(
     doc="The distribution function of the standard normal distribution.",
 )
 
-# --- the gamma function ---------------------------------------------------------------------------
+section("the gamma function")
 
 elementwise(
     "lgamma",
@@ -498,7 +501,7 @@ def polygamma(n: int, x: Any, /) -> Tensor:
     return (factor if n % 2 else -factor) * zeta(n + 1.0, x)
 
 
-# --- activations ----------------------------------------------------------------------------------
+section("activations")
 
 elementwise(
     "sigmoid",
@@ -546,7 +549,8 @@ elementwise(
     rules=(lambda g, out, x: f.where(x <= 0.0, 0.0, g),),
     domain=(NONZERO,),
     reference=lambda x: np.maximum(x, 0),
-    doc="`x` where positive, else 0; derivative 0 at 0.",
+    kink="0 at 0",
+    doc="`x` where positive, else 0.",
 )
 elementwise(
     "silu",

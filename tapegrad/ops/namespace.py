@@ -85,6 +85,8 @@ def _docstring(row: Row) -> str:
     lines += [f"    {'Broadcast shape' if row.arity > 1 else 'Same shape'}; {RESULT_DTYPES[row.dtype_rule]}."]
     if not differentiable:
         lines += ["    Does not take part in differentiation."]
+    elif row.kink:
+        lines += [f"    Where there is no derivative, it is: {row.kink}."]
     lines += ["", "Raises", "------"]
     if row.arity > 1:
         lines += ["ValueError", "    If the shapes do not broadcast."]

@@ -329,6 +329,7 @@ def nancumprod(x: Any, /, axis: int | None = None, dtype: Any = None) -> Tensor:
 @public(
     reference=np.nan_to_num,
     samples=(Sample(((3, 4),), prepare=_some), Sample(((3, 4),), {"nan": 2.0, "posinf": 1.0}, prepare=_some)),
+    kink="0 by what is replaced",
 )
 @composite
 def nan_to_num(

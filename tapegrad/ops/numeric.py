@@ -363,6 +363,7 @@ def _rising(*operands: Any) -> tuple:
         Sample(((3,),), {"period": 4}, args=(np.float32([3, 1, 6.5]), np.float32([2, -1, 0]))),
     ],
     method=False,
+    kink="the slope to the right of a sample",
 )
 @composite
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Tensor:

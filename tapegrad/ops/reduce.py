@@ -169,6 +169,7 @@ MAX = structured(
     rules=(_extreme_rule,),
     batch=_batch("max"),
     split="reduce",
+    kink="ties share evenly",
     doc="Greatest element over consecutive axes; NaN if there is one.",
 )
 MIN = structured(
@@ -179,6 +180,7 @@ MIN = structured(
     rules=(_extreme_rule,),
     batch=_batch("min"),
     split="reduce",
+    kink="ties share evenly",
     doc="Least element over consecutive axes; NaN if there is one.",
 )
 ANY = structured(

@@ -49,6 +49,7 @@ ARGSORT = structured(
     _argsort_shape,
     batch=_argsort_batch,
     result="int64",
+    kink="equal elements keep their order",
     doc="Stable order along the last axis; a second plane is room to merge in.",
 )
 SEARCHSORTED = structured(

@@ -21,6 +21,7 @@ the shape rule and says how the engine runs the instruction:
 from __future__ import annotations
 
 import enum
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -42,6 +43,7 @@ __all__ = [
     "ns",
     "public",
     "rows",
+    "section",
     "structured",
 ]
 
@@ -114,6 +116,8 @@ class Row:
     also: tuple[str, ...] = ()  # further such namespaces
     user: Any = None  # a user's own operation: what compiles it (``engine.user_kernels``)
     doc: str = ""
+    kink: str = ""  # what the derivative is where there is none: "0 at 0", "ties share evenly"
+    section: str = ""  # the heading that the reference has it under
     op: int = field(default=-1)
 
     def __repr__(self) -> str:
@@ -133,6 +137,27 @@ def _register(row: Row) -> Row:
     rows.append(row)
     ROWS[row.name] = row
     return row
+
+
+_sections: dict[str, str] = {}  # by module: the heading of what it registers from here on
+
+
+def section(title: str) -> None:
+    """Begin a section of the reference: what the calling module registers from here on stands in it.
+
+    Parameters
+    ----------
+    title : str
+        Modules may give the same one.  Without any, the first line of the module's docstring serves.
+    """
+    _sections[sys._getframe(1).f_globals["__name__"]] = title
+
+
+def _section(module: str) -> str:
+    if module not in _sections:
+        doc = getattr(sys.modules.get(module), "__doc__", None) or module
+        _sections[module] = doc.strip().split("\n")[0].rstrip(".")
+    return _sections[module]
 
 
 INPUT = _register(Row("input", Kind.INPUT, 0, public=False, doc="A leaf: a value that was given."))
@@ -155,6 +180,7 @@ def elementwise(
     public: bool = True,
     home: str = "",
     also: Sequence[str] = (),
+    kink: str = "",
     doc: str,
 ) -> Row:
     """Register an elementwise primitive.
@@ -184,6 +210,10 @@ def elementwise(
         A namespace of its own (``"special"``), instead of tapegrad's; such functions are no methods.
     also : sequence of str
         Namespaces in which it is found, too.
+    kink : str
+        What the derivative is where there is none: ``"0 at 0"`` (every operand being 0), ``"1/2 at ties"``,
+        ``"0 everywhere"``; these forms are tested.  Only for what the rules *choose*; where ``guarded`` says that
+        the derivative can be infinite, the reference finds out by itself where it is.
     """
     arity = forward.__code__.co_argcount
     return _register(
@@ -206,6 +236,8 @@ def elementwise(
             home=home,
             also=tuple(also),
             doc=doc,
+            kink=kink,
+            section=_section(sys._getframe(1).f_globals["__name__"]),
         )
     )
 
@@ -230,6 +262,7 @@ def structured(
     accumulates: bool = False,
     refusal: str | None = None,
     complex: bool = False,
+    kink: str = "",
     doc: str,
 ) -> Row:
     """Register a structured primitive (the public function is written beside it).
@@ -263,6 +296,9 @@ def structured(
     complex : bool
         Whether complex operands are allowed.  Rules compute transposed derivatives, without conjugates
         (``docs/decisions/0019-complex.md``).
+    kink : str
+        What the derivative is where there is none (``"ties share evenly"``); public functions composed of the
+        row inherit it.
     """
     return _register(
         Row(
@@ -287,6 +323,7 @@ def structured(
             result=result,
             public=False,
             doc=doc,
+            kink=kink,
         )
     )
 
@@ -348,6 +385,8 @@ class Public:
     looks: bool = False  # whether it looks at values (its result's shape follows from them)
     folds: str = ""  # the operation of two that it folds an axis with: "add" for sum
     scans: str = ""  # the operation of two whose running results it gives: "add" for cumulative_sum
+    kink: str = ""  # what the derivative is where there is none, if the rows it is made of do not say it
+    section: str = ""  # the heading that the reference has it under
 
     @property
     def name(self) -> str:
@@ -372,6 +411,7 @@ def public(
     looks: bool = False,
     folds: str = "",
     scans: str = "",
+    kink: str = "",
 ) -> Callable[[Callable], Callable]:
     """Register a public function; the namespace, Tensor's methods and the tests derive from it.
 
@@ -396,6 +436,8 @@ def public(
     folds, scans : str
         NumPy's name of the operation of two that it folds an axis with, or whose running results it
         gives: what ``np.add.reduce`` and ``np.add.accumulate`` ask for.
+    kink : str
+        What the derivative is where there is none.  By default that of the rows which the function records.
     """
 
     def register(function: Callable) -> Callable:
@@ -415,6 +457,8 @@ def public(
             looks,
             folds,
             scans,
+            kink,
+            _section(function.__module__),
         )
         if entry.name in PUBLIC:
             raise ValueError(f"public function {entry.name!r} is registered twice")

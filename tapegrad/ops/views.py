@@ -1,4 +1,4 @@
-"""Public functions that only move elements: reshaping, transposing, broadcasting."""
+"""Moving elements: public functions for reshaping, transposing, broadcasting."""
 
 from __future__ import annotations
 
