@@ -1,6 +1,8 @@
 """Every elementwise row: hygiene, values, gradients, second order, dtypes and layouts."""
 
+import fractions
 import inspect
+import re
 
 import numpy as np
 import pytest
@@ -298,3 +300,28 @@ def test_zero_adjoint_gives_zero(row):
         for t in x:
             if t.requires_grad:
                 np.testing.assert_array_equal(t.grad.numpy(), np.zeros(5))
+
+
+FORMS = re.compile(r"(?P<value>-?[\d/.]+) (at (?P<place>.+)|(?P<everywhere>everywhere))")
+
+
+@by_name([row for row in PUBLIC_ROWS if row.kink and FORMS.fullmatch(row.kink)])
+def test_kinks_are_as_the_row_says(row):
+    """``kink="0 at 0"``: that is what every operand's gradient is there."""
+    said = FORMS.fullmatch(row.kink)
+    value, place = fractions.Fraction(said["value"]), said["place"]
+    points = [[float(k)] * row.arity for k in (-1, 0, 2)]  # everywhere, or ties
+    if place is not None and place != "ties":
+        named = dict(re.findall(r"([xyz]) = (-?[\d.]+)", place))
+        points = [[float(named.get(name, 0) if named else place) for name in "xyz"[: row.arity]]]
+    for point in points:
+        x = [tg.tensor(p, requires_grad=True) for p in point]
+        row_function(row)(*x).backward()
+        assert [t.grad.item() for t in x] == [float(value)] * row.arity, point
+
+
+@by_name(PUBLIC_ROWS)
+def test_kinks_are_accounted_for(row):
+    """Where the domain of a differentiable row leaves a point out, the row says what happens there."""
+    if any(row.rules) and any(domain.avoid for domain in row.domain):
+        assert row.kink or row.guarded
