@@ -27,6 +27,7 @@ from tapegrad.engine.walk import (
     saves_for_others,
     seed,
 )
+from tapegrad.kernels.lapack.table import DERIVATIVE
 from tapegrad.ops import fast
 from tapegrad.ops.record import conjugated
 from tapegrad.ops.table import rows as table_rows
@@ -277,15 +278,18 @@ def _recover(tape: Tape, r: Runner, n: int, error: KernelError) -> Exception:
         return failure
     if error.status < 0:
         return RuntimeError(f"internal error {error.status} while running {description}")
-    if row.refusal is not None:
+    if row.refusal is not None or row.underivable is not None:
         return linalg_error(row, error.status, description)
     return IndexError(f"{row.name}: index out of bounds ({description})")
 
 
 def linalg_error(row: Row, status: int, description: str) -> Exception:
     """The error for a matrix that a kernel refused: number ``status - 1`` of a batch."""
+    why = row.refusal
+    if status > DERIVATIVE:
+        status, why = status - DERIVATIVE, row.underivable
     which = f" (matrix {status - 1} of the batch)" if status > 1 else ""
-    return np.linalg.LinAlgError(f"{row.name}: {row.refusal}{which} ({description})")
+    return np.linalg.LinAlgError(f"{row.name}: {why}{which} ({description})")
 
 
 def _user_error(tape: Tape, error: KernelError, n: int) -> Exception:

@@ -387,52 +387,6 @@ def vector_norm(
     return ns.where(zero, 0.0, root)
 
 
-@public(
-    reference=np.linalg.norm,
-    samples=[
-        Sample(((5,),)),
-        Sample(((3, 4),)),
-        Sample(((3, 4),), {"axis": 1, "ord": 1}),
-        Sample(((2, 3, 4),), {"axis": (0, 2), "keepdims": True}),
-        Sample(((3, 4),), {"ord": "fro"}),
-    ],
-    also=("linalg",),
-)
-@composite
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
-    """The norm of vectors, or the Frobenius norm of matrices, as ``numpy.linalg.norm`` takes it.
-
-    Parameters
-    ----------
-    ord : float or "fro", optional
-        For one axis, as `vector_norm`.  Left out or ``"fro"``: the root of the sum of squares over
-        the axes.
-    axis : int or tuple of int, optional
-        Default all axes.
-
-    Raises
-    ------
-    ValueError
-        For a matrix norm other than Frobenius' (two axes and another ``ord``).
-
-    Examples
-    --------
-    >>> import tapegrad as tg
-    >>> tg.norm(tg.tensor([[3.0, 0.0], [0.0, 4.0]]))
-    tensor(5.)
-    """
-    if names:
-        axis, keepdims = torch_names("norm", names, axis, keepdims)
-    x = as_inexact(x, "norm")
-    x = ns.abs(x) if x._spec.kind == "c" else x
-    axes = axes_tuple("norm", axis, x._spec.ndim)
-    if ord is None or (ord == "fro" and len(axes) == 2):
-        return reduce_axes(NORM2, x, axes, keepdims)
-    if len(axes) != 1 or isinstance(ord, str):
-        raise ValueError(f"norm: ord={ord!r} over axes {axes} of shape {x.shape} is not supported")
-    return ns.vector_norm(x, axis=axes, keepdims=keepdims, ord=ord)
-
-
 section("exponentials and logarithms")
 
 

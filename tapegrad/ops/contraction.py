@@ -415,7 +415,12 @@ def outer(x: Any, y: Any, /) -> Tensor:
     return ns.multiply(reshaped(x, (x._spec.size, 1)), reshaped(y, (y._spec.size,)))
 
 
-@public(reference=np.kron, samples=[Sample(((2, 2), (3,))), Sample(((2, 3), (3, 2)))], method=False)
+@public(
+    reference=np.kron,
+    samples=[Sample(((2, 2), (3,))), Sample(((2, 3), (3, 2)))],
+    method=False,
+    also=("linalg",),
+)
 @composite
 def kron(x: Any, y: Any, /) -> Tensor:
     """The Kronecker product: ``x`` with each element replaced by its product with ``y``.

@@ -111,6 +111,7 @@ class Row:
     accumulates: bool = False  # the kernel adds to its result if its varying integer is 1
     refusal: str | None = None  # why the kernel refuses operands, for numpy.linalg.LinAlgError
     complex: bool | Callable = False  # whether it takes complex operands; a function to record in its place
+    underivable: str | None = None  # why its rules (or, if it serves in rules, its kernel) refuse them
     public: bool = True
     home: str = ""  # the namespace inside tapegrad's that it is found in ("special"); then it is no method
     also: tuple[str, ...] = ()  # further such namespaces
@@ -263,6 +264,7 @@ def structured(
     refusal: str | None = None,
     complex: bool = False,
     kink: str = "",
+    underivable: str | None = None,
     doc: str,
 ) -> Row:
     """Register a structured primitive (the public function is written beside it).
@@ -299,6 +301,9 @@ def structured(
     kink : str
         What the derivative is where there is none (``"ties share evenly"``); public functions composed of the
         row inherit it.
+    underivable : str, optional
+        The same for operands at which there is no derivative: rules, or the kernels of rows that serve in
+        them, return ``DERIVATIVE`` more (``kernels.lapack.table``).
     """
     return _register(
         Row(
@@ -320,6 +325,7 @@ def structured(
             accumulates=accumulates,
             refusal=refusal,
             complex=complex,
+            underivable=underivable,
             result=result,
             public=False,
             doc=doc,

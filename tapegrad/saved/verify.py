@@ -411,58 +411,6 @@ def _matrices(name: str, x: Spec, y: Spec) -> None:
     require(x.ndim >= 2, f"{name}: shapes {x.shape} and {y.shape}")
 
 
-@_check("cholesky", "lu", "cholesky_adjoint")
-def _factorisation(name: str, specs: tuple[Spec, ...], static: Static) -> None:
-    _names(name, static)
-    _square(name, specs[0])
-    for other in specs[1:]:
-        require(other is specs[0], f"{name}: {specs[0]!r} and {other!r} differ")
-
-
-@_check("solve_triangular")
-def _solve_triangular(name: str, specs: tuple[Spec, ...], static: Static) -> None:
-    _names(name, static, "lower", "trans", "unit_diagonal")
-    for key in static:
-        _flag(name, static, key)
-    _system(name, *specs)
-
-
-@_check("solve")
-def _lu_solve(name: str, specs: tuple[Spec, ...], static: Static) -> None:
-    _names(name, static, "trans")
-    _flag(name, static, "trans")
-    _system(name, specs[0], specs[1])
-    _lu_factors(name, specs[2])
-    require(specs[2].shape[-1] == specs[1].shape[-1], f"{name}: factors of shape {specs[2].shape}")
-
-
-@_check("lu_sign", "log_abs_det", "det")
-def _determinant(name: str, specs: tuple[Spec, ...], static: Static) -> None:
-    _names(name, static)
-    _lu_factors(name, specs[-1])
-    if len(specs) > 1:
-        _square(name, specs[0])
-
-
-def _square(name: str, a: Spec) -> None:
-    _floating(name, a)
-    require(a.ndim >= 2 and a.shape[-1] == a.shape[-2], f"{name}: shape {a.shape} is not square")
-
-
-def _lu_factors(name: str, factors: Spec) -> None:
-    _floating(name, factors)
-    shape = factors.shape
-    require(len(shape) >= 2 and shape[-2] == shape[-1] + 1, f"{name}: factors of shape {shape}")
-
-
-def _system(name: str, b: Spec, a: Spec) -> None:
-    _square(name, a)
-    _alike(name, b, a)
-    leading = a.ndim == 2 or a.shape[:-2] == b.shape[:-2]
-    fits = b.ndim >= 2 and b.shape[-2] == a.shape[-1] and leading
-    require(fits, f"{name}: a matrix of shape {a.shape} and right-hand sides of shape {b.shape}")
-
-
 @_check("convolution", "convolution_input", "convolution_weight")
 def _convolution(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     sized = () if name == "convolution" else ("size",)
@@ -546,3 +494,6 @@ def _user_params(row: Row, specs: tuple[Spec, ...], shape: tuple[int, ...], para
         if source >= 0:
             fits = params[k] >= 0 and params[k] + size <= specs[source].size
             require(fits, f"{name}: argument {k} is larger than its operand of shape {specs[source].shape}")
+
+
+from tapegrad.saved import matrices  # noqa: E402, F401  (registers the checks of linear algebra)

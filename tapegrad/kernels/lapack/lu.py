@@ -11,7 +11,7 @@ from tapegrad.kernels.lapack.table import GETRF, SHARED, SMALL
 from tapegrad.kernels.lapack.triangular import triangular
 from tapegrad.kernels.memory import TO, T, array, call_n, int32, int64, spill
 
-__all__ = ["det", "log_abs_det", "lu", "lu_sign", "lu_solve"]
+__all__ = ["back", "det", "factor", "log_abs_det", "lu", "lu_sign", "lu_solve"]
 
 
 def factor_columns(o, at, n):  # type: ignore[no-untyped-def]
@@ -40,6 +40,19 @@ def factor_columns(o, at, n):  # type: ignore[no-untyped-def]
                 o[other + i] = TO(o[other + i] - TO(v * o[column + i]))
 
 
+def factor(p, out, o, at, n, size):  # type: ignore[no-untyped-def]
+    """LU factors in place, of the matrix at ``o[at]``, whose address is ``out``; behind it the exchanges."""
+    if n <= SMALL:
+        factor_columns(o, at, n)
+        return
+    d = array(p, SHARED, int64)
+    whole, exchanges, info = spill(n), out + n * n * size, spill(int64(0))
+    call_n(d[GETRF], (whole, whole, out, whole, exchanges, info))
+    pivots = array(exchanges, n, int32)
+    for k in range(n):  # from the end, as numbers may be wider than LAPACK's integers
+        o[at + n * n + n - 1 - k] = TO(pivots[n - 1 - k])
+
+
 def lu(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     """Factors and exchanges of each matrix; a singular one has a zero on its diagonal.
 
@@ -52,15 +65,7 @@ def lu(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
         at = b * (n + 1) * n
         for i in range(n * n):
             o[at + i] = a[b * n * n + i]
-        if n <= SMALL:
-            factor_columns(o, at, n)
-            continue
-        info = spill(int64(0))
-        whole, exchanges = p + 8 * SHARED, out + (at + n * n) * size
-        call_n(d[GETRF], (whole, whole, out + at * size, whole, exchanges, info))
-        pivots = array(exchanges, n, int32)
-        for k in range(n):  # from the end, as numbers may be wider than LAPACK's integers
-            o[at + n * n + n - 1 - k] = TO(pivots[n - 1 - k])
+        factor(p, out + at * size, o, at, n, size)
     return 0
 
 
@@ -74,6 +79,16 @@ def exchange(o, at, a, first, n, m, forward):  # type: ignore[no-untyped-def]
                 v = o[at + i * m + l]
                 o[at + i * m + l] = o[at + j * m + l]
                 o[at + j * m + l] = v
+
+
+def back(p, out, matrix, o, at, a, c, n, m, sizes, trans):  # type: ignore[no-untyped-def]
+    """Solve in place with factors ``a[c:]``; addresses and ``sizes`` as for `triangular`."""
+    if trans:
+        exchange(o, at, a, c + n * n, n, m, True)
+    triangular(p, out, matrix, o, at, a, c, n, m, sizes, not trans, trans, trans)
+    triangular(p, out, matrix, o, at, a, c, n, m, sizes, trans, trans, not trans)
+    if not trans:
+        exchange(o, at, a, c + n * n, n, m, False)
 
 
 def lu_solve(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
@@ -101,12 +116,7 @@ def lu_solve(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
             row = a[c + n * n + k]
             if a[c + k * (n + 1)] == 0 or not (row >= 1 and row <= n):
                 return 1 + i
-        if trans:
-            exchange(o, at, a, c + n * n, n, m, True)
-        triangular(p, here, matrix, o, at, a, c, n, m, sizes, not trans, trans, trans)
-        triangular(p, here, matrix, o, at, a, c, n, m, sizes, trans, trans, not trans)
-        if not trans:
-            exchange(o, at, a, c + n * n, n, m, False)
+        back(p, here, matrix, o, at, a, c, n, m, sizes, trans)
     return 0
 
 

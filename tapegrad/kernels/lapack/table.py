@@ -1,17 +1,21 @@
-"""The table in front of every ``p``, word by word, and the size at which kernels change over."""
+"""The table in front of every ``p``, word by word, and what else the kernels here agree on."""
 
 from __future__ import annotations
 
 SMALL = 16  # matrices up to this size run faster in plain loops than in a library
 
 BLAS = ("trsm", "trsv", "gemm", "symm")
-LAPACK = ("potrf", "getrf")
-LETTERS = "LUNTR"
+LAPACK = ("potrf", "getrf", "syevd", "gesdd", "geqrf", "orgqr")
+LETTERS = "LUNTRVS"
 NUMBERS = (1.0, -1.0, 0.0)
 
 TRSM, TRSV, GEMM, SYMM = range(4)
-POTRF, GETRF = range(4, 6)
-LOWER, UPPER, NORMAL, TRANSPOSED, RIGHT = range(6, 11)
+POTRF, GETRF, SYEVD, GESDD, GEQRF, ORGQR = range(4, 10)
+LOWER, UPPER, NORMAL, TRANSPOSED, RIGHT, VECTORS, SOME = range(10, 17)
 LEFT, UNIT = LOWER, UPPER  # the same letters
-ONE, MINUS, ZERO = range(11, 14)
-SHARED = 14
+ONE, MINUS, ZERO = range(17, 20)
+SHARED = 20
+
+# Statuses.  ``1 + i`` says that matrix ``i`` was refused; from ``DERIVATIVE`` on, that what a rule asks for
+# does not exist at it.
+DERIVATIVE = 1 << 19

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 
 from tapegrad.kernels.lapack import table
+from tapegrad.ops.axes import contiguous
 from tapegrad.ops.blas import bits_of, capsule_address
-from tapegrad.ops.movement import all_batched, broadcasted, reshaped
-from tapegrad.ops.record import as_operand, cast, record
+from tapegrad.ops.movement import STRIDED, all_batched, broadcasted, reshaped
+from tapegrad.ops.record import as_operand, cast, record, record_layout
 from tapegrad.ops.table import ROWS
 from tapegrad.spec import FLOAT64, Spec, broadcast_shapes, result_dtype
 from tapegrad.tensor import Tensor, tensor_from_array
 
 __all__ = [
-    "SINGULAR", "adjusted", "alone", "definite", "each", "identity", "matrix", "shared_table", "square",
-    "system",
+    "SINGULAR", "adjusted", "alone", "definite", "each", "floating", "identity", "matrices", "matrix", "part",
+    "rectangular", "shared_table", "square", "symmetric", "system",
 ]  # fmt: skip
 
 SINGULAR = "singular matrix"
@@ -40,21 +41,40 @@ def shared_table(dtype: np.dtype) -> tuple[int, ...]:
 
 
 def square(name: str, a: Spec) -> int:
+    """The number of rows of square matrices."""
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
         raise ValueError(f"{name}: the last two axes must be square, not of shape {a.shape}")
+    return rectangular(name, a)[0]
+
+
+def rectangular(name: str, a: Spec) -> tuple[int, int]:
+    """The numbers of rows and columns of floating-point matrices."""
+    if a.ndim < 2:
+        raise ValueError(f"{name}: at least two axes are needed, not shape {a.shape}")
     if not a.floating:
         raise TypeError(f"{name}: operands must be floating point, not {a.dtype}")
-    if a.shape[-1] >= 2**31:
+    if max(a.shape[-2:]) >= 2**31:
         raise ValueError(f"{name}: shape {a.shape} is too large for LAPACK")
-    return a.shape[-1]
+    return a.shape[-2], a.shape[-1]
+
+
+def floating(name: str, x: Any) -> Tensor:
+    """An operand, integers as float64."""
+    x = as_operand(x, name)
+    return x if x._spec.floating else cast(x, FLOAT64)
 
 
 def matrix(name: str, x: Any) -> Tensor:
     """A floating operand whose last two axes are square."""
-    x = as_operand(x, name)
-    if not x._spec.differentiable:
-        x = cast(x, FLOAT64)
+    x = floating(name, x)
     square(name, x._spec)
+    return x
+
+
+def matrices(name: str, x: Any) -> Tensor:
+    """A floating operand of at least two axes."""
+    x = floating(name, x)
+    rectangular(name, x._spec)
     return x
 
 
@@ -81,12 +101,26 @@ def identity(a: Tensor) -> Tensor:
     return broadcasted(eye, a._spec.shape)
 
 
+# --- several results in one ------------------------------------------------------------------------
+
+# A row has one result.  A decomposition's parts lie one behind the other, along the last axis.
+
+
+def part(packed: Tensor, start: int, shape: tuple[int, ...]) -> Tensor:
+    """The part of ``shape`` (per matrix) that begins at element ``start`` of the last axis."""
+    whole = packed._spec.shape
+    strides = (*contiguous(whole)[:-1], *contiguous(shape))
+    return record_layout(STRIDED, packed, (*whole[:-1], *shape), strides, start if packed._spec.size else 0)
+
+
 # --- batches ---------------------------------------------------------------------------------------
 
 
 def alone(name: str) -> Callable[..., Tensor]:
-    def batch(n: int, batched: Sequence[bool], *operands: Tensor) -> Tensor:
-        return record(ROWS[name], all_batched(n, batched, *operands))
+    """The batch rule of a row that treats each matrix by itself."""
+
+    def batch(n: int, batched: Sequence[bool], *operands: Tensor, **static: Any) -> Tensor:
+        return record(ROWS[name], all_batched(n, batched, *operands), static)
 
     return batch
 
@@ -101,6 +135,10 @@ def adjusted(factor: float) -> Callable[..., tuple]:
         return (a + np.eye(a.shape[-1], dtype=a.dtype) * a.dtype.type(factor), *others)
 
     return prepare
+
+
+def symmetric(a: Any, *others: Any) -> tuple:
+    return (a + a.swapaxes(-1, -2), *others)
 
 
 def definite(a: Any, *others: Any) -> tuple:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tapegrad.kernels.lapack import cholesky as kernels
 from tapegrad.ops.axes import size_of
 from tapegrad.ops.contraction import matrix_product
-from tapegrad.ops.linalg.arguments import SINGULAR, alone, definite, matrix, shared_table, square, system
+from tapegrad.ops.linalg.arguments import (
+    SINGULAR,
+    adjusted,
+    alone,
+    definite,
+    each,
+    matrix,
+    shared_table,
+    square,
+    system,
+)
 from tapegrad.ops.linalg.triangular import triangular
 from tapegrad.ops.movement import reshaped
 from tapegrad.ops.record import composite, record
@@ -135,7 +145,62 @@ def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
     return record(CHOLESKY, (x,))
 
 
+class CholeskyFactor(NamedTuple):
+    """What `cho_factor` returns."""
+
+    c: Tensor
+    lower: bool
+
+
 @public(home="linalg", differentiable=False)
+@composite
+def cho_factor(a: Any, /, lower: bool = False) -> CholeskyFactor:
+    """Cholesky's factor in the form that `cho_solve` takes, as ``scipy.linalg.cho_factor`` gives it.
+
+    Parameters
+    ----------
+    a : array_like, shape (..., n, n)
+        Symmetric positive definite; only the triangle that ``lower`` names is read.
+    lower : bool
+        Return the lower factor instead of the upper one.
+
+    Returns
+    -------
+    c : Tensor, shape (..., n, n)
+        Differentiable; zero in the other triangle, where SciPy leaves anything.
+    lower : bool
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> factor = tg.linalg.cho_factor([[4.0, 2.0], [2.0, 5.0]])
+    >>> tg.linalg.cho_solve(factor, [8.0, 12.0])
+    tensor([1., 2.])
+    """
+    return CholeskyFactor(cholesky(a, upper=not lower), bool(lower))
+
+
+def _pair(c: Any, b: Any) -> tuple:
+    """A sample's factor with a dominant diagonal."""
+    return (adjusted(4.0)(c)[0], True), b
+
+
+def _cho_solve_reference(c_and_lower: Any, b: Any) -> Any:
+    from scipy.linalg import cho_solve
+
+    c, lower = c_and_lower
+    return each(lambda c, b: cho_solve((c, lower), b))(c, b)
+
+
+@public(
+    home="linalg",
+    reference=_cho_solve_reference,
+    samples=[
+        Sample(((3, 3), (3,)), prepare=_pair),
+        Sample(((3, 3), (2, 3, 2)), prepare=_pair),
+        Sample(((2, 3, 3), (3, 1)), prepare=_pair),
+    ],
+)
 @composite
 def cho_solve(c_and_lower: tuple[Any, bool], b: Any, /) -> Tensor:
     """Solve ``a x = b`` given a Cholesky factor of ``a``, as ``scipy.linalg.cho_solve`` does.

@@ -1,0 +1,65 @@
+"""What rules of spectral decompositions divide by, and what they refuse."""
+
+from __future__ import annotations
+
+from tapegrad.kernels.lapack.memory import refused
+from tapegrad.kernels.lapack.table import DERIVATIVE
+from tapegrad.kernels.memory import TO, T, array, int64
+
+__all__ = ["DIFFERENCES", "SUMS", "VALUES", "apart", "basis_free"]
+
+DIFFERENCES, SUMS, VALUES = range(3)
+
+
+def apart(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
+    """``x[i, j]`` divided by ``y[j] - y[i]``, by ``y[i] + y[j]`` (both 0 on the diagonal), or by ``y[j]``.
+
+    Divisors of no more than rounding are zero; what is to be divided by one is refused, unless it is zero.
+    ``p`` is m, n, batch, mode, itemsize.
+    """
+    d = array(p, 5, int64)
+    m, n, batch, mode = d[0], d[1], d[2], d[3]
+    epsilon = T(2.220446049250313e-16) if d[4] == 8 else T(1.1920929e-07)
+    a, w, o = array(x, batch * m * n, T), array(y, batch * n, T), array(out, batch * m * n, TO)
+    for b in range(batch):
+        scale = T(0)
+        for j in range(n):
+            scale = max(scale, abs(w[b * n + j]))
+        limit = T(T(scale * epsilon) * T(max(m, n)))
+        for i in range(m):
+            for j in range(n):
+                at = b * m * n + i * n + j
+                v, divisor = a[at], w[b * n + j]
+                if mode == DIFFERENCES:
+                    divisor = T(divisor - w[b * n + i])
+                elif mode == SUMS:
+                    divisor = T(divisor + w[b * n + i])
+                if v == 0 or (i == j and mode != VALUES):
+                    o[at] = TO(0)
+                elif abs(divisor) <= limit:
+                    return DERIVATIVE + refused(b)
+                else:
+                    o[at] = TO(v / divisor)
+    return 0
+
+
+def basis_free(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
+    """``x``, refused unless each matrix of ``y`` is symmetric up to rounding of numbers like those of ``x``.
+
+    ``p`` is the size of a matrix of ``x``, n, batch, itemsize.
+    """
+    d = array(p, 4, int64)
+    size, n, batch = d[0], d[1], d[2]
+    tolerance = T(1.5e-8) if d[3] == 8 else T(3.5e-4)
+    a, s, o = array(x, batch * size, T), array(y, batch * n * n, T), array(out, batch * size, TO)
+    for b in range(batch):
+        scale = T(0)
+        for i in range(b * size, (b + 1) * size):
+            scale = max(scale, abs(a[i]))
+            o[i] = a[i]
+        limit = T(scale * tolerance)
+        for i in range(n):
+            for j in range(i):
+                if abs(T(s[(b * n + i) * n + j] - s[(b * n + j) * n + i])) > limit:
+                    return DERIVATIVE + refused(b)
+    return 0

@@ -1,0 +1,78 @@
+"""What derivatives of spectral decompositions divide by: gaps between eigenvalues, singular values.
+
+Where a divisor is zero there is no derivative, and `apart` refuses: the user gets a
+``numpy.linalg.LinAlgError``, not a NaN.  Only what is exactly zero may be divided by zero, and stays zero: so
+eigenvalues and singular values have their derivatives at any matrix, and vectors that nothing depends on
+do no harm.
+"""
+
+from __future__ import annotations
+
+from tapegrad.kernels.lapack import apart as kernels
+from tapegrad.kernels.lapack.apart import DIFFERENCES, SUMS, VALUES
+from tapegrad.ops.axes import size_of
+from tapegrad.ops.linalg.arguments import alone
+from tapegrad.ops.record import record
+from tapegrad.ops.table import Out, Row, ns, structured
+from tapegrad.spec import Spec
+from tapegrad.tensor import Tensor
+
+__all__ = ["APART", "BASIS_FREE", "DIFFERENCES", "SUMS", "VALUES", "apart", "basis_free"]
+
+
+def apart(x: Tensor, values: Tensor, mode: int) -> Tensor:
+    """``x[i, j]`` over ``values[j] - values[i]``, over ``values[i] + values[j]``, or over ``values[j]``."""
+    return record(APART, (x, values), {"mode": mode})
+
+
+def basis_free(x: Tensor, s: Tensor) -> Tensor:
+    """``x``; refused unless matrices ``s`` are symmetric, up to rounding of numbers like those of ``x``."""
+    return record(BASIS_FREE, (x, s))
+
+
+def _apart_shape(x: Spec, values: Spec, mode: int) -> Out:
+    m, n = x.shape[-2:]
+    if values.shape != (*x.shape[:-2], n) or values.dtype is not x.dtype or (mode != VALUES and m != n):
+        raise ValueError(f"apart: shapes {x.shape} and {values.shape}")
+    return Out(x.shape, x.dtype, (m, n, size_of(x.shape[:-2]), mode, x.dtype.itemsize))
+
+
+def _apart_rule_values(g: Tensor, out: Tensor, x: Tensor, values: Tensor, mode: int) -> Tensor:
+    h = apart(g * out, values, mode)
+    columns = ns.sum(h, axis=-2)
+    if mode == VALUES:
+        return ns.negative(columns)
+    rows = ns.sum(h, axis=-1)
+    return rows - columns if mode == DIFFERENCES else ns.negative(rows + columns)
+
+
+def _basis_free_shape(x: Spec, s: Spec) -> Out:
+    m, n = x.shape[-2:]
+    r = s.shape[-1]
+    if s.shape != (*x.shape[:-2], r, r) or s.dtype is not x.dtype:
+        raise ValueError(f"basis_free: shapes {x.shape} and {s.shape}")
+    return Out(x.shape, x.dtype, (m * n, r, size_of(x.shape[:-2]), x.dtype.itemsize))
+
+
+APART: Row = structured(
+    "apart",
+    kernels.apart,
+    2,
+    _apart_shape,
+    rules=(lambda g, out, x, values, mode: apart(g, values, mode), _apart_rule_values),
+    linear=(0,),
+    batch=alone("apart"),
+    underivable="equal values have no derivative of what belongs to one of them",
+    doc="Matrices divided by differences or sums of values, or by values; zero over zero is zero.",
+)
+BASIS_FREE: Row = structured(
+    "basis_free",
+    kernels.basis_free,
+    2,
+    _basis_free_shape,
+    rules=(lambda g, out, x, s: g, None),
+    linear=(0,),
+    batch=alone("basis_free"),
+    underivable="what depends on the choice of a basis has no derivative",
+    doc="The first operand, refused unless the second is symmetric up to rounding.",
+)

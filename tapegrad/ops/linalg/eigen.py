@@ -1,0 +1,185 @@
+"""Eigenvalues and eigenvectors of symmetric matrices."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tapegrad.kernels.lapack import eigen as kernels
+from tapegrad.ops.axes import size_of
+from tapegrad.ops.contraction import matrix_product
+from tapegrad.ops.linalg.apart import DIFFERENCES, apart
+from tapegrad.ops.linalg.arguments import alone, matrix, part, shared_table, square, symmetric
+from tapegrad.ops.movement import reshaped
+from tapegrad.ops.record import composite, record
+from tapegrad.ops.table import Out, Row, Sample, public, structured
+from tapegrad.spec import Spec
+from tapegrad.tensor import Tensor
+
+__all__ = ["EIGH", "EIGVALSH", "eigen_parts"]
+
+LARGEST = 2**15  # LAPACK counts its workspace of 2 n^2 numbers in 32 bits
+
+
+def _eigh_params(name: str, a: Spec, upper: bool, vectors: bool) -> tuple[int, int, tuple[int, ...]]:
+    n = square(name, a)
+    if n >= LARGEST:
+        raise ValueError(f"{name}: shape {a.shape} is too large for LAPACK")
+    room = 1 + 6 * n + 2 * n * n if vectors else 2 * n + 1 + 32 * n
+    batch = size_of(a.shape[:-2])
+    return n, batch, (*shared_table(a.dtype), n, batch, a.dtype.itemsize, upper, vectors, room)
+
+
+def _eigh_shape(a: Spec, upper: bool) -> Out:
+    n, _, params = _eigh_params("eigh", a, upper, True)
+    return Out((*a.shape[:-2], n * n + n), a.dtype, params)
+
+
+def _eigvalsh_shape(a: Spec, upper: bool) -> Out:
+    _, _, params = _eigh_params("eigvalsh", a, upper, False)
+    return Out(a.shape[:-1], a.dtype, params)
+
+
+def eigen_parts(packed: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Eigenvectors and eigenvalues (or their cotangents) of the row's result."""
+    return part(packed, 0, (n, n)), part(packed, n * n, (n,))
+
+
+def _by_columns(vectors: Tensor, values: Tensor) -> Tensor:
+    """``vectors diag(values)``."""
+    shape = values._spec.shape
+    return vectors * reshaped(values, (*shape[:-1], 1, shape[-1]))
+
+
+def _eigh_rule(g: Tensor, out: Tensor, x: Tensor, upper: bool) -> Tensor:
+    # V (diag(gw) + V' gV / (w_j - w_i)) V', made symmetric: Giles (2008), section 3.1
+    n = x._spec.shape[-1]
+    v, w = eigen_parts(out, n)
+    gv, gw = eigen_parts(g, n)
+    inner = apart(matrix_product(v, gv, True), w, DIFFERENCES)
+    whole = matrix_product(matrix_product(v, inner) + _by_columns(v, gw), v, False, True)
+    return (whole + whole.mT) * 0.5
+
+
+def _eigvalsh_rule(g: Tensor, out: Tensor, x: Tensor, upper: bool) -> Tensor:
+    # V diag(g) V': vectors are computed here, as doing without them makes the values quicker by more
+    v, _ = eigen_parts(record(EIGH, (x,), {"upper": upper}), x._spec.shape[-1])
+    return matrix_product(_by_columns(v, g), v, False, True)
+
+
+NOT_FOUND = "eigenvalues were not found, or the matrix is not finite"
+EQUAL = "eigenvectors of equal eigenvalues have no derivative"
+
+EIGH: Row = structured(
+    "eigh",
+    kernels.eigh,
+    1,
+    _eigh_shape,
+    rules=(_eigh_rule,),
+    batch=alone("eigh"),
+    refusal=NOT_FOUND,
+    underivable=EQUAL,
+    doc="Eigenvectors of symmetric matrices, and behind them eigenvalues in ascending order.",
+)
+EIGVALSH: Row = structured(
+    "eigvalsh",
+    kernels.eigh,
+    1,
+    _eigvalsh_shape,
+    rules=(_eigvalsh_rule,),
+    batch=alone("eigvalsh"),
+    refusal=NOT_FOUND,
+    underivable=EQUAL,
+    doc="Eigenvalues of symmetric matrices, in ascending order.",
+)
+
+# --- public functions -----------------------------------------------------------------------------
+
+
+class EighResult(NamedTuple):
+    """What `eigh` returns."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+def _upper(name: str, UPLO: Any) -> bool:
+    if not isinstance(UPLO, str) or UPLO.upper() not in ("L", "U"):
+        raise ValueError(f"{name}: UPLO must be 'L' or 'U', not {UPLO!r}")
+    return UPLO.upper() == "U"
+
+
+SAMPLES = [
+    Sample(((3, 3),), prepare=symmetric),
+    Sample(((2, 4, 4),), {"UPLO": "U"}, prepare=symmetric),
+    Sample(((1, 1),)),
+]
+
+
+@public(home="linalg", reference=np.linalg.eigh, samples=SAMPLES)
+@composite
+def eigh(x: Any, /, UPLO: str = "L") -> EighResult:
+    """Eigenvalues and eigenvectors of symmetric matrices.
+
+    Parameters
+    ----------
+    x : array_like, shape (..., n, n)
+        Only one triangle is read; the derivative is symmetric.
+    UPLO : {"L", "U"}
+        Which triangle.
+
+    Returns
+    -------
+    eigenvalues : Tensor, shape (..., n)
+        In ascending order.
+    eigenvectors : Tensor, shape (..., n, n)
+        In columns, of length one; each may as well point the other way, and what is computed from them
+        should not depend on that.
+
+    Raises
+    ------
+    ValueError
+        If the last two axes are not square.
+    numpy.linalg.LinAlgError
+        When the value is computed, if a matrix is not finite.  In a derivative, if something depends on
+        eigenvectors whose eigenvalues are equal up to rounding: there it does not exist.  The derivatives of
+        eigenvalues exist, and are found.
+
+    Notes
+    -----
+    Derivative: Giles, "An extended collection of matrix derivative results" (2008), section 3.1.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> w, v = tg.linalg.eigh([[2.0, 0.0], [0.0, 1.0]])
+    >>> w
+    tensor([1., 2.])
+    """
+    upper = _upper("eigh", UPLO)
+    x = matrix("eigh", x)
+    vectors, values = eigen_parts(record(EIGH, (x,), {"upper": upper}), x._spec.shape[-1])
+    return EighResult(values, vectors)
+
+
+@public(home="linalg", reference=np.linalg.eigvalsh, samples=SAMPLES)
+@composite
+def eigvalsh(x: Any, /, UPLO: str = "L") -> Tensor:
+    """Eigenvalues of symmetric matrices, in ascending order; arguments and errors as for `eigh`.
+
+    Returns
+    -------
+    Tensor, shape (..., n)
+        Where some are equal, the derivative is that for one choice of eigenvectors: any function that does
+        not tell equal eigenvalues apart has the right one.  A second derivative is a
+        ``numpy.linalg.LinAlgError`` there.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.grad(lambda x: tg.linalg.eigvalsh(x).sum())(tg.eye(2)).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    upper = _upper("eigvalsh", UPLO)
+    return record(EIGVALSH, (matrix("eigvalsh", x),), {"upper": upper})

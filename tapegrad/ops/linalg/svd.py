@@ -1,0 +1,233 @@
+"""Singular values and vectors."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tapegrad.kernels.lapack import svd as kernels
+from tapegrad.ops.axes import size_of
+from tapegrad.ops.contraction import matrix_product
+from tapegrad.ops.linalg.apart import DIFFERENCES, SUMS, VALUES, apart
+from tapegrad.ops.linalg.arguments import alone, matrices, part, rectangular, shared_table
+from tapegrad.ops.linalg.qr import complement
+from tapegrad.ops.movement import reshaped
+from tapegrad.ops.record import composite, record
+from tapegrad.ops.table import Out, Row, Sample, ns, public, structured
+from tapegrad.spec import Spec
+from tapegrad.tensor import Tensor
+
+__all__ = ["SVD", "SVDVALS", "singular_parts"]
+
+
+def svd_sizes(name: str, a: Spec, alone: bool = False) -> Out:
+    """U, S and V' of each matrix in a row, or S alone."""
+    m, n = rectangular(name, a)
+    k = min(m, n)
+    params = (*shared_table(a.dtype), m, n, size_of(a.shape[:-2]), a.dtype.itemsize, alone)
+    return Out((*a.shape[:-2], k if alone else (m + 1 + n) * k), a.dtype, params)
+
+
+def singular_parts(packed: Tensor, m: int, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """U, S and V' (or their cotangents) of the row's result."""
+    k = min(m, n)
+    return (
+        part(packed, 0, (m, k)),
+        part(packed, m * k, (k,)),
+        part(packed, m * k + k, (k, n)),
+    )
+
+
+def _columns(u: Tensor, s: Tensor) -> Tensor:
+    """``u diag(s)``."""
+    shape = s._spec.shape
+    return u * reshaped(s, (*shape[:-1], 1, shape[-1]))
+
+
+def _skew(x: Tensor) -> Tensor:
+    return x - x.mT
+
+
+def _outside(u: Tensor, g: Tensor) -> Tensor:
+    """``(I - u u') g``."""
+    return g - matrix_product(u, matrix_product(u, g, True))
+
+
+def _svd_rule(g: Tensor, out: Tensor, x: Tensor) -> Tensor:
+    # Townsend, "Differentiating the singular value decomposition" (2016), with s_j / (s_j^2 - s_i^2) and
+    # s_i / (s_j^2 - s_i^2) as half the sum and half the difference of 1 / (s_j - s_i) and 1 / (s_j + s_i).
+    m, n = x._spec.shape[-2:]
+    u, s, vh = singular_parts(out, m, n)
+    gu, gs, gvh = singular_parts(g, m, n)
+    left, right = _skew(matrix_product(u, gu, True)), _skew(matrix_product(vh, gvh, False, True))
+    inner = (apart(left + right, s, DIFFERENCES) + apart(left - right, s, SUMS)) * 0.5
+    rows = matrix_product(u, inner) + _columns(u, gs)
+    if m > n:
+        rows = rows + apart(_outside(u, gu), s, VALUES)
+    whole = matrix_product(rows, vh)
+    if n > m:
+        whole = whole + matrix_product(u, apart(_outside(vh.mT, gvh.mT), s, VALUES), False, True)
+    return whole
+
+
+def _svdvals_rule(g: Tensor, out: Tensor, x: Tensor) -> Tensor:
+    # U diag(g) V': vectors are computed here, as doing without them makes the values quicker by more
+    u, _, vh = singular_parts(record(SVD, (x,)), *x._spec.shape[-2:])
+    return matrix_product(_columns(u, g), vh)
+
+
+NOT_FOUND = "singular values were not found, or the matrix is not finite"
+EQUAL = "singular vectors of equal singular values, or of a value of zero, have no derivative"
+
+SVD: Row = structured(
+    "svd",
+    kernels.svd,
+    1,
+    lambda a: svd_sizes("svd", a),
+    rules=(_svd_rule,),
+    batch=alone("svd"),
+    refusal=NOT_FOUND,
+    underivable=EQUAL,
+    doc="Left singular vectors, singular values in descending order, right singular vectors, in a row.",
+)
+SVDVALS: Row = structured(
+    "svdvals",
+    kernels.svd,
+    1,
+    lambda a: svd_sizes("svdvals", a, True),
+    rules=(_svdvals_rule,),
+    batch=alone("svdvals"),
+    refusal=NOT_FOUND,
+    underivable=EQUAL,
+    doc="Singular values, in descending order.",
+)
+
+# --- public functions -----------------------------------------------------------------------------
+
+
+class SVDResult(NamedTuple):
+    """What `svd` returns."""
+
+    U: Tensor
+    S: Tensor
+    Vh: Tensor
+
+
+def _fitting(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
+    """NumPy's, with the same columns completing a basis."""
+    u, s, vh = np.linalg.svd(x, False)
+    if not compute_uv:
+        return s
+    if full_matrices:
+        u, vh = _completed(u), np.swapaxes(_completed(np.swapaxes(vh, -1, -2)), -1, -2)
+    return u, s, vh
+
+
+def _completed(u: Any) -> Any:
+    q = np.linalg.qr(u, "complete")[0]
+    return np.concatenate([u, q[..., u.shape[-1] :]], -1)
+
+
+_fitting.stands_for = np.linalg.svd  # type: ignore[attr-defined]
+
+
+@public(
+    home="linalg",
+    reference=_fitting,
+    samples=[
+        Sample(((3, 3),)),
+        Sample(((3, 2),), {"full_matrices": False}),
+        Sample(((2, 2, 4),), {"full_matrices": False}),
+        Sample(((3, 2),), {"compute_uv": False}),
+        Sample(((3, 2),), differentiable=False),
+        Sample(((2, 3),), differentiable=False),
+    ],
+)
+@composite
+def svd(
+    x: Any, /, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False
+) -> SVDResult | Tensor:
+    """The singular value decomposition ``x = U diag(S) Vh``.
+
+    Parameters
+    ----------
+    x : array_like, shape (..., m, n)
+    full_matrices : bool
+        Square ``U`` and ``Vh``; else of ``k = min(m, n)`` columns and rows.
+    compute_uv : bool
+        If not, return `svdvals`.
+
+    Returns
+    -------
+    U : Tensor, shape (..., m, m) or (..., m, k)
+        Orthonormal columns.
+    S : Tensor, shape (..., k)
+        Singular values, in descending order.
+    Vh : Tensor, shape (..., n, n) or (..., k, n)
+        Orthonormal rows.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        When the value is computed, if a matrix is not finite.  In a derivative, if something depends on
+        vectors whose singular values are equal up to rounding (or zero, where that matters), or on the choice
+        of the basis that completes ``U`` or ``Vh``: there it does not exist.
+    TypeError
+        For ``hermitian=True``; use `eigh`.
+
+    Notes
+    -----
+    Derivative: Townsend, "Differentiating the singular value decomposition" (2016).  A pair of vectors may
+    as well point the other way, and what is computed from them should not depend on that.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> u, s, vh = tg.linalg.svd([[0.0, 2.0], [1.0, 0.0]])
+    >>> s
+    tensor([2., 1.])
+    """
+    if hermitian:
+        raise TypeError("svd: the argument 'hermitian' is not supported; use eigh")
+    if not compute_uv:
+        return svdvals(x)
+    x = matrices("svd", x)
+    m, n = x._spec.shape[-2:]
+    u, s, vh = singular_parts(record(SVD, (x,)), m, n)
+    if full_matrices and m > n:
+        u = ns.concatenate([u, complement(u)], axis=-1)
+    if full_matrices and n > m:
+        vh = ns.concatenate([vh, complement(vh.mT).mT], axis=-2)
+    return SVDResult(u, s, vh)
+
+
+@public(
+    home="linalg",
+    reference=lambda x: np.linalg.svd(x, compute_uv=False),
+    samples=[Sample(((3, 3),)), Sample(((3, 2),)), Sample(((2, 2, 4),))],
+)
+@composite
+def svdvals(x: Any, /) -> Tensor:
+    """Singular values, in descending order.
+
+    Returns
+    -------
+    Tensor, shape (..., min(m, n))
+        Where some are equal, the derivative is that for one choice of singular vectors: any function that
+        does not tell equal values apart has the right one.  At a value of zero, where it has a kink, it is
+        one of the one-sided derivatives.  A second derivative is a ``numpy.linalg.LinAlgError`` at equal
+        values.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        When the value is computed, if a matrix is not finite.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.linalg.svdvals([[0.0, 2.0], [1.0, 0.0]])
+    tensor([2., 1.])
+    """
+    return record(SVDVALS, (matrices("svdvals", x),))
