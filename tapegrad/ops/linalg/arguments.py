@@ -12,13 +12,13 @@ from tapegrad.kernels.lapack import table
 from tapegrad.ops.axes import contiguous
 from tapegrad.ops.blas import bits_of, capsule_address
 from tapegrad.ops.movement import STRIDED, all_batched, broadcasted, reshaped
-from tapegrad.ops.record import as_operand, cast, record, record_layout
+from tapegrad.ops.record import as_inexact, as_operand, cast, record, record_layout
 from tapegrad.ops.table import ROWS
-from tapegrad.spec import FLOAT64, Spec, broadcast_shapes, result_dtype
+from tapegrad.spec import Spec, broadcast_shapes, result_dtype
 from tapegrad.tensor import Tensor, tensor_from_array
 
 __all__ = [
-    "SINGULAR", "adjusted", "alone", "definite", "each", "floating", "identity", "matrices", "matrix", "part",
+    "SINGULAR", "adjusted", "alone", "definite", "each", "identity", "matrices", "matrix", "part",
     "rectangular", "shared_table", "square", "symmetric", "system",
 ]  # fmt: skip
 
@@ -58,22 +58,16 @@ def rectangular(name: str, a: Spec) -> tuple[int, int]:
     return a.shape[-2], a.shape[-1]
 
 
-def floating(name: str, x: Any) -> Tensor:
-    """An operand, integers as float64."""
-    x = as_operand(x, name)
-    return x if x._spec.floating else cast(x, FLOAT64)
-
-
 def matrix(name: str, x: Any) -> Tensor:
     """A floating operand whose last two axes are square."""
-    x = floating(name, x)
+    x = as_inexact(x, name)
     square(name, x._spec)
     return x
 
 
 def matrices(name: str, x: Any) -> Tensor:
     """A floating operand of at least two axes."""
-    x = floating(name, x)
+    x = as_inexact(x, name)
     rectangular(name, x._spec)
     return x
 

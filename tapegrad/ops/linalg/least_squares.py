@@ -14,10 +14,10 @@ import numpy as np
 from tapegrad.kernels.lapack import svd as kernels
 from tapegrad.ops.axes import size_of
 from tapegrad.ops.contraction import matrix_product
-from tapegrad.ops.linalg.arguments import alone, floating, matrices, rectangular, shared_table
+from tapegrad.ops.linalg.arguments import alone, matrices, rectangular, shared_table
 from tapegrad.ops.linalg.svd import NOT_FOUND, svd_sizes
 from tapegrad.ops.movement import all_batched, broadcasted, narrow, reshaped
-from tapegrad.ops.record import as_operand, cast, composite, record
+from tapegrad.ops.record import as_inexact, as_operand, cast, composite, record
 from tapegrad.ops.table import Out, Row, Sample, ns, public, structured
 from tapegrad.spec import INT64, Spec, broadcast_shapes, result_dtype
 from tapegrad.tensor import Tensor, tensor_from_array
@@ -246,7 +246,7 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> LstsqResult:
     >>> tg.linalg.lstsq([[1.0], [1.0]], [1.0, 3.0])[2]
     tensor(1)
     """
-    a, b = matrices("lstsq", a), floating("lstsq", b)
+    a, b = matrices("lstsq", a), as_inexact(b, "lstsq")
     dtype = result_dtype(a._spec.dtype, b._spec.dtype)
     a, b = cast(a, dtype), cast(b, dtype)
     m, n = a._spec.shape[-2:]
@@ -310,7 +310,7 @@ def matrix_rank(x: Any, /, tol: Any = None, hermitian: bool = False, *, rtol: An
         raise TypeError("matrix_rank: the argument 'hermitian' is not supported")
     if tol is not None and rtol is not None:
         raise TypeError("matrix_rank: 'tol' and 'rtol' are two different tolerances; give one")
-    x = floating("matrix_rank", x).detach()
+    x = as_inexact(x, "matrix_rank").detach()
     if x._spec.ndim < 2:
         return cast(ns.any(ns.not_equal(x, 0.0)), INT64)
     s = ns.linalg.svdvals(x)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from tapegrad.ops.axes import axes_tuple, axis_index, strip_axes
-from tapegrad.ops.linalg.arguments import adjusted, floating, matrices, matrix
+from tapegrad.ops.linalg.arguments import adjusted, matrices, matrix
 from tapegrad.ops.linalg.solve import inv
 from tapegrad.ops.linalg.svd import svdvals
 from tapegrad.ops.movement import permuted, reshaped
-from tapegrad.ops.record import composite
+from tapegrad.ops.record import as_inexact, composite
 from tapegrad.ops.reduce import torch_names
 from tapegrad.ops.table import Sample, ns, public
 from tapegrad.tensor import Tensor
@@ -138,7 +138,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, **na
     """
     if names:
         axis, keepdims = torch_names("norm", names, axis, keepdims)
-    x = floating("norm", x)
+    x = as_inexact(x, "norm")
     ndim = x._spec.ndim
     if axis is None:
         pair = tuple(range(ndim))
