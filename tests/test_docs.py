@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import inspect
+import operator
 import os
 import pkgutil
 import re
@@ -75,12 +76,18 @@ def test_docstrings(name):
     run_examples([d for d in doctest.DocTestFinder(exclude_empty=True).find(module, name) if d.examples])
 
 
-# Functions made from rows belong to no module's source: they are looked up in the namespace.
-DERIVED = {id(f): n for n, f in vars(tg).items() if inspect.isfunction(f) and f.__module__ == "tapegrad"}
+# Functions made from rows belong to no module's source: they are looked up in the namespaces.
+DERIVED = {
+    id(f): f"{space}{n}"
+    for space, module in (("special.", tg.special), ("", tg))
+    for n, f in vars(module).items()
+    if inspect.isfunction(f) and f.__module__ == "tapegrad" and not n.startswith("_")
+}
 
 
-@pytest.mark.parametrize("name", sorted(name for name in DERIVED.values() if not name.startswith("_")))
+@pytest.mark.parametrize("name", sorted(DERIVED.values()))
 def test_derived_docstrings(name):
-    found = doctest.DocTestParser().get_doctest(getattr(tg, name).__doc__ or "", {}, name, None, None)
+    function = operator.attrgetter(name)(tg)
+    found = doctest.DocTestParser().get_doctest(function.__doc__ or "", {}, name, None, None)
     assert found.examples, f"{name} has no example"
     run_examples([found])

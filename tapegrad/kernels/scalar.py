@@ -29,12 +29,23 @@ from tapegrad.kernels.math.circular import (  # noqa: F401
     sin_near,
     tan_near,
 )
+from tapegrad.kernels.math.entropy import entr, kl_div, log_ratio, rel_entr  # noqa: F401
 from tapegrad.kernels.math.error import erf, erfc, ndtr  # noqa: F401
 from tapegrad.kernels.math.exponential import exp, exp2, expm1, sigmoid
 from tapegrad.kernels.math.gamma import digamma, lgamma, trigamma, zeta  # noqa: F401
 from tapegrad.kernels.math.hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh
+from tapegrad.kernels.math.inverse_error import erfcinv, erfinv, ndtri  # noqa: F401
 from tapegrad.kernels.math.logarithm import NORMAL, log, log1p, log2, log10, softplus  # noqa: F401
 from tapegrad.kernels.math.power import cbrt, hypot, power_any, power_normal  # noqa: F401
+from tapegrad.kernels.math.quotients import (  # noqa: F401
+    exprel,
+    exprel_n,
+    log1prel,
+    log1prel_n,
+    sinc,
+    sinc_n,
+)
+from tapegrad.kernels.math.scaled_error import erfcx, erfcx_1, erfcx_n, log_ndtr  # noqa: F401
 from tapegrad.kernels.memory import imag as imaginary
 from tapegrad.kernels.memory import join, like
 from tapegrad.kernels.memory import real as real_part

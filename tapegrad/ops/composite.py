@@ -12,6 +12,7 @@ from tapegrad.ops.axes import axes_tuple, axis_index, behind, size_of, split_at,
 from tapegrad.ops.movement import reshaped
 from tapegrad.ops.record import as_inexact, as_operand, cast, composite, record
 from tapegrad.ops.reduce import SUM, keep_axes, masked, reduce_axes, torch_names
+from tapegrad.ops.references import special
 from tapegrad.ops.table import ROWS, Out, Sample, ns, public, section, structured
 from tapegrad.spec import Spec, real_dtype
 from tapegrad.tensor import Tensor
@@ -390,17 +391,8 @@ def vector_norm(
 section("exponentials and logarithms")
 
 
-def _scipy(name: str) -> Any:
-    def reference(*args: Any, **kwargs: Any) -> Any:
-        import scipy.special
-
-        return getattr(scipy.special, name)(*args, **kwargs)
-
-    return reference
-
-
 @public(
-    reference=_scipy("logsumexp"), samples=[*SAMPLES, Sample(((),))], also=("special",), folds="logaddexp"
+    reference=special("logsumexp"), samples=[*SAMPLES, Sample(((),))], also=("special",), folds="logaddexp"
 )
 @composite
 def logsumexp(x: Any, /, axis: Any = None, b: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
@@ -441,7 +433,7 @@ def logsumexp(x: Any, /, axis: Any = None, b: Any = None, keepdims: bool = False
 ALONG = (Sample(((3, 4),), {"axis": 0}), Sample(((3, 4),), {"axis": -1}), Sample(((5,),), {"axis": 0}))
 
 
-@public(reference=_scipy("softmax"), samples=ALONG, also=("special",))
+@public(reference=special("softmax"), samples=ALONG, also=("special",))
 def softmax(x: Any, /, axis: int | None = None, **names: Any) -> Tensor:
     """``exp(x) / sum(exp(x))`` along an axis (default over all elements, as SciPy's).
 
@@ -454,7 +446,7 @@ def softmax(x: Any, /, axis: int | None = None, **names: Any) -> Tensor:
     return _normalised(SOFTMAX, x, axis, names)
 
 
-@public(reference=_scipy("log_softmax"), samples=ALONG, also=("special",))
+@public(reference=special("log_softmax"), samples=ALONG, also=("special",))
 def log_softmax(x: Any, /, axis: int | None = None, **names: Any) -> Tensor:
     """``log(softmax(x))``, computed without cancellation.
 

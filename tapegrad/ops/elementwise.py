@@ -197,6 +197,7 @@ elementwise(
     reference=np.cbrt,
     dtype="float",
     guarded=True,
+    also=("special",),
     doc="The cube root.",
 )
 elementwise(

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tapegrad.kernels import scalar as f
 from tapegrad.ops.record import record_elementwise
+from tapegrad.ops.references import special
 from tapegrad.ops.table import NONZERO, POSITIVE, REAL, UNIT, Domain, Sample, elementwise, ns, public, section
 from tapegrad.tensor import Tensor
 
@@ -24,18 +24,6 @@ LN10 = math.log(10.0)
 DEGREE = math.pi / 180.0
 TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
 INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
-
-
-def _scipy(name: str, function: Callable | None = None) -> Callable:
-    """Build a reference that imports SciPy when called, so that importing tapegrad stays quick."""
-
-    def reference(*args: Any) -> Any:
-        import scipy.special
-
-        return function(scipy.special, *args) if function else getattr(scipy.special, name)(*args)
-
-    reference.__name__ = name
-    return reference
 
 
 section("exponentials and logarithms")
@@ -139,7 +127,7 @@ elementwise(
         lambda g, out, x, y: g * (x / f.where((x == 0.0) & (y == 0.0), 1.0, y)),
     ),
     domain=(REAL, POSITIVE),
-    reference=_scipy("xlogy"),
+    reference=special("xlogy"),
     dtype="float",
     guarded=True,
     also=("special",),
@@ -154,7 +142,7 @@ elementwise(
         lambda g, out, x, y: g * (x / (1.0 + f.where((x == 0.0) & (y == -1.0), 0.0, y))),
     ),
     domain=(REAL, Domain(-1.0)),
-    reference=_scipy("xlog1py"),
+    reference=special("xlog1py"),
     dtype="float",
     guarded=True,
     also=("special",),
@@ -330,7 +318,7 @@ elementwise(
     "erf",
     f.erf,
     rules=(lambda g, out, x: g * (TWO_OVER_SQRT_PI * f.exp(-(x * x))),),
-    reference=_scipy("erf"),
+    reference=special("erf"),
     dtype="float",
     also=("special",),
     doc="The error function.",
@@ -339,7 +327,7 @@ elementwise(
     "erfc",
     f.erfc,
     rules=(lambda g, out, x: -g * (TWO_OVER_SQRT_PI * f.exp(-(x * x))),),
-    reference=_scipy("erfc"),
+    reference=special("erfc"),
     dtype="float",
     also=("special",),
     doc="The complementary error function `1 - erf(x)`, accurate in its tail.",
@@ -348,7 +336,7 @@ elementwise(
     "ndtr",
     f.ndtr,
     rules=(lambda g, out, x: g * (INV_SQRT_2PI * f.exp(-0.5 * (x * x))),),
-    reference=_scipy("ndtr"),
+    reference=special("ndtr"),
     dtype="float",
     also=("special",),
     doc="The distribution function of the standard normal distribution.",
@@ -361,8 +349,9 @@ elementwise(
     f.lgamma,
     rules=(lambda g, out, x: g * f.digamma(x),),
     domain=(POSITIVE,),
-    reference=_scipy("gammaln"),
+    reference=special("gammaln"),
     dtype="float",
+    aliases=("gammaln",),
     guarded=True,
     also=("special",),
     doc="The logarithm of the absolute value of the gamma function.",
@@ -372,8 +361,9 @@ elementwise(
     f.digamma,
     rules=(lambda g, out, x: g * f.trigamma(x),),
     domain=(POSITIVE,),
-    reference=_scipy("psi"),
+    reference=special("psi"),
     dtype="float",
+    aliases=("psi",),
     guarded=True,
     also=("special",),
     doc="The derivative of `lgamma`.",
@@ -383,7 +373,7 @@ elementwise(
     f.trigamma,
     rules=(lambda g, out, x: -2.0 * g * f.zeta(3.0, x),),
     domain=(POSITIVE,),
-    reference=_scipy("polygamma", lambda special, x: special.polygamma(1, x)),
+    reference=special("polygamma", lambda scipy, x: scipy.polygamma(1, x)),
     dtype="float",
     guarded=True,
     doc="The derivative of `digamma`.",
@@ -393,7 +383,7 @@ ZETA = elementwise(
     f.zeta,
     rules=(None, lambda g, out, x, y: -g * x * f.zeta(x + 1.0, y)),
     domain=(Domain(1.0), POSITIVE),
-    reference=_scipy("zeta"),
+    reference=special("zeta"),
     dtype="float",
     guarded=True,
     public=False,
@@ -402,7 +392,7 @@ ZETA = elementwise(
 
 
 @public(
-    reference=_scipy("zeta"),
+    reference=special("zeta"),
     samples=(
         Sample(((5,),), prefix=(2.0,), domain=POSITIVE),
         Sample(((2, 3),), prefix=(3.5,), domain=POSITIVE),
@@ -448,7 +438,7 @@ def zeta(x: Any, q: Any, /) -> Tensor:
 
 
 @public(
-    reference=_scipy("polygamma"),
+    reference=special("polygamma"),
     samples=(
         Sample(((5,),), prefix=(1,), domain=POSITIVE),
         Sample(((2, 3),), prefix=(2,), domain=POSITIVE),
@@ -507,7 +497,7 @@ elementwise(
     "sigmoid",
     f.sigmoid,
     rules=(lambda g, out, x: g * out * (1.0 - out),),
-    reference=_scipy("expit"),
+    reference=special("expit"),
     dtype="float",
     aliases=("expit",),
     also=("special",),
@@ -519,7 +509,7 @@ elementwise(
     f.logit,
     rules=(lambda g, out, x: g / (x * (1.0 - x)),),
     domain=(Domain(0.0, 1.0),),
-    reference=_scipy("logit"),
+    reference=special("logit"),
     dtype="float",
     guarded=True,
     also=("special",),
@@ -531,13 +521,14 @@ elementwise(
     rules=(lambda g, out, x: g * f.sigmoid(x),),
     reference=lambda x: np.logaddexp(x, 0.0),
     dtype="float",
+    also=("special",),
     doc="`log(1 + exp(x))` without overflow.",
 )
 elementwise(
     "log_sigmoid",
     f.log_sigmoid,
     rules=(lambda g, out, x: g * f.sigmoid(-x),),
-    reference=_scipy("log_expit"),
+    reference=special("log_expit"),
     dtype="float",
     aliases=("logsigmoid", "log_expit"),
     also=("special",),
@@ -556,7 +547,7 @@ elementwise(
     "silu",
     f.silu,
     rules=(lambda g, out, x: g * (f.sigmoid(x) * (1.0 + x * f.sigmoid(-x))),),
-    reference=_scipy("silu", lambda special, x: x * special.expit(x)),
+    reference=special("silu", lambda scipy, x: x * scipy.expit(x)),
     dtype="float",
     aliases=("swish",),
     doc="`x * sigmoid(x)`.",
@@ -565,7 +556,7 @@ elementwise(
     "gelu",
     f.gelu,
     rules=(lambda g, out, x: g * (f.ndtr(x) + x * (INV_SQRT_2PI * f.exp(-0.5 * (x * x)))),),
-    reference=_scipy("gelu", lambda special, x: x * special.ndtr(x)),
+    reference=special("gelu", lambda scipy, x: x * scipy.ndtr(x)),
     dtype="float",
     doc="`x * ndtr(x)` (the exact form, by the error function).",
 )

@@ -10,6 +10,7 @@ same meaning.
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable
 from sys import _getframe
@@ -78,7 +79,7 @@ def _docstring(row: Row) -> str:
         arguments = ["[1, 2]"] * row.arity
     elif differentiable:
         arguments[0] = "x"
-    lines = [row.doc.strip(), ""]
+    lines = [inspect.cleandoc(row.doc), ""]
     lines += ["Parameters", "----------", f"{', '.join(operands)} : Tensor, array_like or number"]
     lines += ["    Broadcast against each other." if row.arity > 1 else "    Any shape.", ""]
     lines += ["Returns", "-------", "Tensor"]

@@ -213,6 +213,17 @@ def as_inexact(value: Any, name: str = "operation") -> Tensor:
     return x if x._spec.differentiable else cast(x, FLOAT64)
 
 
+def as_floating(name: str, *values: Any) -> list[Tensor]:
+    """Convert operands to tensors of their common floating dtype; a number's own gives way to the others'."""
+    numbers = (bool, int, float)
+    values = tuple([v if v.__class__ in numbers else as_operand(v, name) for v in values])
+    dtype = result_dtype(*[v._spec.dtype if isinstance(v, Tensor) else v for v in values])
+    dtype = dtype if dtype.kind == "f" else FLOAT64
+    return [
+        cast(v, dtype) if isinstance(v, Tensor) else tensor_from_array(np.array(v, dtype)) for v in values
+    ]
+
+
 def _holds_tensor(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return any(_holds_tensor(v) for v in value)

@@ -2,70 +2,26 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import platform
 import re
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
+from digits import COUNT, around, compiled, errors, magnitudes, mp, near, plain
 
+import tapegrad.ops.namespace  # noqa: F401  (fills the table)
 from tapegrad import _compile, _jit
-from tapegrad.engine.kernel_table import FORWARD, library
-from tapegrad.ops import comparison, elementwise, functions  # noqa: F401  (they register rows)
+from tapegrad.engine.kernel_table import library
 from tapegrad.ops.table import ROWS
-from tapegrad.spec import dtype_index
 
-mpmath = pytest.importorskip("mpmath")
-mp = mpmath.mp.clone()
-mp.dps = 45
-
+pytest.importorskip("mpmath")
 INF = np.inf
-COUNT = {"intense": 20_000, "dev": 600}.get(os.environ.get("TAPEGRAD_HYPOTHESIS", "ci"), 150)
 PLAIN = 40
 LIMIT = {"power": 4.0, "lgamma": 4.0, "digamma": 4.0, "trigamma": 4.0}  # ulp
 DEFAULT_LIMIT = 2.0
 DTYPES = ["float64", "float32"]
 WEAK = np.lib.NumpyVersion(np.__version__) >= "2.0.0"  # before, Python's literals widen float32 scalars
-
-
-def compiled(name: str, *columns: np.ndarray) -> np.ndarray:
-    """What the row's kernel gives."""
-    dtype = columns[0].dtype
-    out = np.empty_like(columns[0])
-    address = library.address(ROWS[name].op, dtype_index[dtype], FORWARD, dtype_index[dtype])
-    pointers = [c.ctypes.data for c in columns] + [0] * (3 - len(columns))
-    ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 5)(address)(len(out), out.ctypes.data, *pointers)
-    return out
-
-
-def plain(name: str, *columns: np.ndarray) -> np.ndarray:
-    """What Python gives, of the body for this dtype."""
-    function: Any = ROWS[name].forward
-    if columns[0].dtype == np.float32:
-        function = getattr(function, "single", function)
-    with np.errstate(all="ignore"):
-        return np.array([function(*values) for values in zip(*columns)], columns[0].dtype)
-
-
-def around(low: float, high: float) -> Callable:
-    return lambda rng: rng.uniform(low, high, COUNT)
-
-
-def magnitudes(low: float, high: float, signed: bool = True) -> Callable:
-    """Magnitudes spread evenly on a logarithmic scale."""
-
-    def draw(rng: np.random.Generator) -> np.ndarray:
-        x = np.exp(rng.uniform(np.log(low), np.log(high), COUNT))
-        return x * rng.choice([-1.0, 1.0], COUNT) if signed else x
-
-    return draw
-
-
-def near(point: float, low: float, high: float, signed: bool = True) -> Callable:
-    return lambda rng: point + magnitudes(low, high, signed)(rng)
 
 
 def near_multiples(rng: np.random.Generator) -> np.ndarray:
@@ -141,24 +97,6 @@ def pairs(dtype: str) -> dict[str, tuple[Callable, list]]:
 
 CASES, PAIRS = cases("float64"), pairs("float64")
 EVERY = [*CASES, *PAIRS]
-
-
-def errors(actual: np.ndarray, columns: list[np.ndarray], exact: Callable) -> np.ndarray:
-    """Errors in units of the last place, denormals included."""
-    out = []
-    kind = actual.dtype.type
-    for result, *values in zip(actual, *columns):
-        true = exact(*[mp.mpf(float(v)) for v in values])
-        with np.errstate(all="ignore"):
-            rounded = kind(float(true))
-        if not np.isfinite(rounded):
-            out.append(0.0 if result == rounded else np.inf)
-        elif np.isnan(result):
-            out.append(np.inf)
-        else:
-            unit = mp.mpf(float(np.spacing(abs(rounded))))
-            out.append(float(abs(mp.mpf(float(result)) - true) / unit))
-    return np.array(out)
 
 
 def check(name: str, columns: list[np.ndarray], exact: Callable) -> None:
@@ -375,8 +313,22 @@ PACKED = {
     "aarch64": (r"\tf(mul|div|mla|mls)", {"float64": r"(\.|\tv\d+\.)2d", "float32": r"(\.|\tv\d+\.)[24]s"}),
 }
 PACKED["AMD64"], PACKED["arm64"] = PACKED["x86_64"], PACKED["aarch64"]
-RULES = [row.name for row in ROWS.values() if row.name in (*EVERY, "silu", "gelu", "logit", "log_sigmoid")]
-IN_FLOAT64 = ("power", "hypot", "lgamma", "digamma", "trigamma")  # at least in part, whatever the dtype
+RULES = [
+    row.name
+    for row in ROWS.values()
+    if row.name in (*EVERY, "silu", "gelu", "logit", "log_sigmoid", "erfcx", "erfinv", "ndtri", "log_ndtr")
+]
+IN_FLOAT64 = (
+    "power",
+    "hypot",
+    "lgamma",
+    "digamma",
+    "trigamma",
+    "erfcx",
+    "erfinv",
+    "ndtri",
+    "log_ndtr",
+)  # at least in part, whatever the dtype
 
 
 def assembly(name: str, which: int, dtype: str) -> str:

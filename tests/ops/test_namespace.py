@@ -16,7 +16,7 @@ A, B = np.array([1.5, -2.0, 3.0]), np.array([0.5, 2.0, 3.0])
 
 def public_names():
     for row in rows:
-        if row.kind is Kind.ELEMENTWISE and row.public:
+        if row.kind is Kind.ELEMENTWISE and row.public and not row.home:
             yield from (row.name, *row.aliases)
     for name, entry in PUBLIC.items():
         if not entry.home:

@@ -2,6 +2,7 @@
 
 import fractions
 import inspect
+import itertools
 import re
 
 import numpy as np
@@ -75,9 +76,10 @@ def test_row_is_complete(row):
 
 @by_name(PUBLIC_ROWS)
 def test_row_is_public(row):
-    for name in (row.name, *row.aliases):
-        function = getattr(tg, name)
-        assert callable(function)
+    homes = [getattr(tg, space) for space in (row.home, *row.also) if space] + [tg] * (not row.home)
+    for name, home in itertools.product((row.name, *row.aliases), homes):
+        function = getattr(home, name)
+        assert callable(function) and name in home.__all__
         assert function.__doc__
         if row.method and name.isidentifier():
             assert callable(getattr(tg.Tensor, name))

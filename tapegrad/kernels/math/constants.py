@@ -22,6 +22,7 @@ ONE_BITS = 0x3FF0000000000000
 FRACTION = 0x000FFFFFFFFFFFFF
 UPPER = -(1 << 27)  # masks a float64 to 26 bits; a product of two of these is exact
 INF, NAN = math.inf, math.nan
+HIGHEST = 1000.0  # order of a derivative: what loops count up to has a bound
 LARGEST = 1.7976931348623157e308  # not INF: LLVM would test that with integers, which is slower
 
 

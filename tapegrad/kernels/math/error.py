@@ -33,7 +33,7 @@ def _erf_small(x):
     return muladd(x, p, x)
 
 
-def _exp_times(high, low, c, p):
+def exp_times(high, low, c, p):
     """``exp(-high - low) * (c + p)`` without its last factor ``2**k``, and ``k``; ``p`` is small."""
     k = muladd(high, -INV_LN2, MAGIC) - MAGIC
     r = muladd(k, -LN2_LO, muladd(k, -LN2_HI, -high)) - low
@@ -73,7 +73,7 @@ def _erfc_positive(x):
     d0 = muladd(c1, w, c0)
     p = muladd(c2, w * w, d0)
     first = upper(x)
-    p, k = _exp_times(first * first, (x - first) * (x + first), 1.2329951186255526, p)
+    p, k = exp_times(first * first, (x - first) * (x + first), 1.2329951186255526, p)
     return p / (1.0 + 2.0 * x), k
 
 
@@ -132,7 +132,7 @@ def ndtr(x):
     p = muladd(c2, w * w, d0)
     first = upper(v)
     high, low = 0.5 * (first * first), 0.5 * ((v - first) * (v + first))
-    p, k = _exp_times(high, low, 0.46151582985003775, p)
+    p, k = exp_times(high, low, 0.46151582985003775, p)
     tail = scale(p / (1.0 + v), k)
     other = 1.0 - tail
     far = other if x > 0 else tail

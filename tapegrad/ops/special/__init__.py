@@ -1,0 +1,1 @@
+"""Special functions: rows and public functions that live in ``tapegrad.special``, a file per family."""

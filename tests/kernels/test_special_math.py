@@ -1,0 +1,201 @@
+"""Special functions against 45 digits, in both dtypes, and at special values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from digits import COUNT, around, compiled, errors, is_special, magnitudes, mp, near, plain
+
+import tapegrad.ops.namespace  # noqa: F401  (fills the table)
+from tapegrad.ops.table import ROWS
+
+pytest.importorskip("mpmath")
+INF, NAN = np.inf, np.nan
+PLAIN = 12
+
+
+class Case(NamedTuple):
+    """What a kernel should give, where its arguments lie, and how many units it may be off."""
+
+    exact: Callable
+    draws: tuple
+    limit: float
+    count: int = COUNT
+
+
+def both(*columns: Callable) -> Callable:
+    return lambda rng: [column(rng) for column in columns]
+
+
+def always(value: float) -> Callable:
+    return lambda rng: np.full(COUNT, value)
+
+
+def close(rng: np.random.Generator) -> list[np.ndarray]:
+    """Pairs of numbers that agree in up to fourteen digits."""
+    x = magnitudes(1e-8, 1e8, False)(rng)
+    return [x, x * (1.0 + 0.9 * magnitudes(1e-14, 1.0)(rng))]
+
+
+def erfcx(x):
+    return mp.exp(x * x) * mp.erfc(x)
+
+
+def log_ndtr(x):
+    tail = mp.erfc(abs(x) / mp.sqrt(2)) / 2
+    return mp.log(tail) if x < 0 else mp.log1p(-tail)
+
+
+def erfcinv(q):
+    """Newton's method on the logarithm; the kernel gives the first guess."""
+    if 0.3 < q < 1.7:
+        return mp.erfinv(1 - q)
+    p = q if q < 1 else 2 - q
+    y = mp.mpf(float(compiled("erfcinv", np.array([float(p)]))[0]))
+    for _ in range(4):
+        v = mp.erfc(y)
+        y += mp.log(v / p) * v * mp.sqrt(mp.pi) / 2 * mp.exp(y * y)
+    return y if q < 1 else -y
+
+
+def erfinv(x):
+    return mp.erfinv(x) if abs(x) < 0.7 else mp.sign(x) * erfcinv(1 - abs(x))
+
+
+def repeated_integral(n, x):
+    """``exp(x**2) i^n erfc(x)``, by parabolic cylinder functions."""
+    return mp.exp(x * x / 2) / (2 ** (n - 1) * mp.pi) ** 0.5 * mp.pcfd(-n - 1, x * mp.sqrt(2))
+
+
+def sinc_n(n, x):
+    return mp.diff(lambda y: mp.sinc(y), mp.pi * x, int(n))
+
+
+TINY = magnitudes(1e-30, 1.0)
+PAIRS = (
+    both(around(0.01, 4.0), around(0.01, 4.0)),
+    close,
+    both(magnitudes(1e-15, 1e15, False), magnitudes(1e-15, 1e15, False)),
+)
+CASES = {
+    "erfcx": Case(erfcx, (around(-9.0, 0.0), around(0.0, 3.0), around(0.0, 60.0), TINY), 4),
+    "erfcx_1": Case(
+        lambda x: 1 / mp.sqrt(mp.pi) - x * erfcx(x), (around(-9.0, 0.0), around(0.0, 3.0), TINY), 8
+    ),
+    "erfcx_n": Case(repeated_integral, (both(always(2.0), around(-2.0, 4.0)),), 12, 20),
+    "log_ndtr": Case(log_ndtr, (around(-13.0, 0.0), around(-1.0, 3.0), around(0.0, 12.0), TINY), 5),
+    "erfinv": Case(erfinv, (around(-1.0, 1.0), TINY, lambda rng: 1.0 - magnitudes(1e-7, 0.3, False)(rng)), 6),
+    "erfcinv": Case(erfcinv, (around(0.0, 2.0), magnitudes(1e-37, 1.0, False), near(1.0, 1e-7, 0.3)), 6),
+    "ndtri": Case(
+        lambda p: -mp.sqrt(2) * erfcinv(2 * p),
+        (around(0.0, 1.0), magnitudes(1e-37, 1.0, False), near(0.5, 1e-7, 0.3)),
+        6,
+    ),
+    "entr": Case(lambda x: -x * mp.log(x), (around(0.01, 4.0), magnitudes(1e-30, 1e30, False)), 3),
+    "rel_entr": Case(lambda x, y: x * mp.log(x / y), PAIRS, 4),
+    "kl_div": Case(lambda x, y: x * mp.log(x / y) - x + y, PAIRS, 4),
+    "log_ratio": Case(lambda x, y: mp.log(x / y), PAIRS, 4),
+    "sinc": Case(lambda x: mp.sincpi(x), (around(-5.0, 5.0), around(-1e4, 1e4), TINY), 3),
+    "sinc_n": Case(
+        sinc_n, (both(always(1.0), around(-0.9, 0.9)), both(always(2.0), around(1.1, 1.3))), 8, 20
+    ),
+    "exprel": Case(lambda x: mp.expm1(x) / x, (around(-5.0, 5.0), around(-80.0, 80.0), TINY), 3),
+    "exprel_n": Case(
+        lambda n, x: mp.exp(x) / (n + 1) * mp.hyp1f1(1, n + 2, -x),
+        (
+            both(always(1.0), around(-60.0, 60.0)),
+            both(always(3.0), around(-60.0, 60.0)),
+            both(always(2.0), TINY),
+        ),
+        10,
+        60,
+    ),
+    "log1prel": Case(lambda x: mp.log1p(x) / x, (around(-0.99, 5.0), magnitudes(1.0, 1e30, False), TINY), 3),
+    "log1prel_n": Case(
+        lambda n, x: mp.hyp2f1(n + 1, n + 1, n + 2, -x) / (n + 1),
+        (both(always(1.0), around(-0.9, 5.0)), both(always(2.0), around(-0.9, 0.9))),
+        60,
+        30,
+    ),
+}
+
+
+def test_every_kernel_has_a_case() -> None:
+    assert {row.name for row in ROWS.values() if is_special(row)} == set(CASES)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", CASES)
+def test_accuracy(name: str, dtype: str) -> None:
+    exact, draws, limit, count = CASES[name]
+    rng = np.random.default_rng(11)
+    for draw in draws:
+        drawn = draw(rng)
+        columns = [c[:count].astype(dtype) for c in (drawn if isinstance(drawn, list) else [drawn])]
+        error = errors(compiled(name, *columns), columns, exact)
+        worst = error.argmax()
+        assert error[worst] <= (limit if dtype == "float64" else 1.0), (
+            [c[worst] for c in columns],
+            error[worst],
+        )
+        if dtype == "float64":
+            few = [c[:PLAIN] for c in columns]
+            np.testing.assert_allclose(
+                plain(name, *few), compiled(name, *few), rtol=4 * limit * 1e-16, atol=0
+            )
+
+
+# Functions with SciPy's names: all of these arguments, alone or in pairs, against it.
+SPECIAL = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    2.0,
+    -2.0,
+    3.0,
+    -3.0,
+    1e-100,
+    1e100,
+    -1e100,
+    27.5,
+    -27.5,
+    INF,
+    -INF,
+    NAN,
+]
+ONE = ["erfcx", "log_ndtr", "erfinv", "erfcinv", "ndtri", "entr", "exprel"]
+TWO = ["rel_entr", "kl_div"]
+
+
+@pytest.mark.parametrize("name", [*ONE, *TWO])
+def test_special_values(name: str) -> None:
+    special = pytest.importorskip("scipy.special")
+    x = np.array(SPECIAL)
+    columns = [x] if name in ONE else [a.ravel().copy() for a in np.meshgrid(x, x)]
+    with np.errstate(all="ignore"):
+        expected = getattr(special, name)(*columns)
+    for run in (compiled, plain):
+        np.testing.assert_allclose(run(name, *columns), expected, rtol=1e-14)
+    single = [c.astype(np.float32) for c in columns]
+    with np.errstate(all="ignore"):
+        expected = getattr(special, name)(*single).astype(float)
+    np.testing.assert_allclose(compiled(name, *single), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "expected"),
+    [
+        ("sinc", 0.0, 1.0),
+        ("sinc", 3.0, 0.0),
+        ("sinc", INF, 0.0),
+        ("log1prel", 0.0, 1.0),
+        ("log1prel", -1.0, INF),
+    ],
+)
+def test_exact_values(name: str, x: float, expected: float) -> None:
+    assert compiled(name, np.array([x]))[0] == expected
