@@ -1,7 +1,7 @@
 """Quotients with a gap at zero that is filled: ``sin(x) / x``, ``expm1(x) / x``, ``log1p(x) / x``.
 
 Each is an integral over ``t`` from 0 to 1, and its derivatives of every order are that integral with powers
-of ``t`` in it: a series for small arguments, a recurrence for others.  So derivatives at and near zero are right.
+of ``t`` in it: a series for small arguments, a recurrence for others.  So they are right at and near zero.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def sinc(x):
 
 
 def sinc_n(x, y):
-    """``integral of t**n cos(pi y t + n pi / 2)``, ``n = x``: the ``n``-th derivative of `sinc` over ``pi**n``."""
+    """``integral of t**n cos(pi y t + n pi / 2)``: the derivative of order ``n = x`` over ``pi**n``."""
     n, y = np.float64(x), np.float64(y)
     if (y != y) | (n != n) | (n > HIGHEST):
         return NAN
