@@ -215,9 +215,10 @@ def as_inexact(value: Any, name: str = "operation") -> Tensor:
 
 def as_floating(name: str, *values: Any) -> list[Tensor]:
     """Convert operands to tensors of their common floating dtype; a number's own gives way to the others'."""
-    numbers = (bool, int, float)
-    values = tuple([v if v.__class__ in numbers else as_operand(v, name) for v in values])
+    values = tuple([v if v.__class__ in NUMBERS else as_operand(v, name) for v in values])
     dtype = result_dtype(*[v._spec.dtype if isinstance(v, Tensor) else v for v in values])
+    if dtype.kind == "c":
+        raise TypeError(f"{name}: complex operands are not supported")
     dtype = dtype if dtype.kind == "f" else FLOAT64
     return [
         cast(v, dtype) if isinstance(v, Tensor) else tensor_from_array(np.array(v, dtype)) for v in values
