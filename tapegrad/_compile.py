@@ -489,7 +489,9 @@ def scalars(operands: Any = None, inside: Range | None = None) -> pytypes.Module
                 value = vars(scalar).get(name)
                 if not isinstance(value, pytypes.FunctionType):
                     raise AttributeError(name)
-                return device(value if inside is None else form(value, inside), names)
+                if inside is not None:
+                    value = form(value, inside, operands is not None and operands().dtype.kind == "c")
+                return device(value, names)
 
             _scalars[key] = pytypes.ModuleType("tapegrad_scalars")
             _scalars[key].__getattr__ = look_up  # type: ignore[method-assign]

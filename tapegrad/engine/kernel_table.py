@@ -14,7 +14,8 @@ from tapegrad import _jit
 from tapegrad.engine import layout as L
 from tapegrad.engine.calls import SPLITS
 from tapegrad.kernels import move, scalar
-from tapegrad.kernels.memory import TO, T, array, int64, like
+from tapegrad.kernels.math import holomorphic
+from tapegrad.kernels.memory import TO, T, array, imag, int64, like, real
 from tapegrad.ops.table import Kind, Row, rows
 from tapegrad.spec import BOOL, COMPLEX128, DTYPES, complex_dtype, dtype_index, real_dtype
 
@@ -104,6 +105,40 @@ def ranged_bwd(n, gx, g, out, x, y, z):
     inside = 0
     for i in range(n):
         inside += int64((a[i] >= LOW) & (a[i] <= HIGH))  # NaN is not
+    if inside == n:
+        for i in range(n):
+            gi = go[i]
+            d = QUICK_OP(gi, o[i], a[i])
+            ga[i] += d if gi != 0 else like(0, d)
+    else:
+        for i in range(n):
+            gi = go[i]
+            d = OP(gi, o[i], a[i])
+            ga[i] += d if gi != 0 else like(0, d)
+    return 0
+
+
+# The same of complex numbers: both parts are small.
+def boxed_fwd(n, out, x, y, z):
+    o, a = array(out, n, TO), array(x, n, TX)
+    inside = 0
+    for i in range(n):
+        inside += int64((np.fabs(real(a[i])) <= HIGH) & (np.fabs(imag(a[i])) <= HIGH))
+    if inside == n:
+        for i in range(n):
+            o[i] = QUICK_OP(a[i])
+    else:
+        for i in range(n):
+            o[i] = OP(a[i])
+    return 0
+
+
+def boxed_bwd(n, gx, g, out, x, y, z):
+    o, a = array(out, n, TO), array(x, n, TX)
+    go, ga = array(g, n, TO), array(gx, n, TG)
+    inside = 0
+    for i in range(n):
+        inside += int64((np.fabs(real(a[i])) <= HIGH) & (np.fabs(imag(a[i])) <= HIGH))
     if inside == n:
         for i in range(n):
             gi = go[i]
@@ -222,6 +257,14 @@ def rule_uses(rule: Callable) -> int:
     return used
 
 
+def _boxed(row: Row, which: int) -> bool:
+    """Whether a kernel of complex operands has a quicker form for small ones."""
+    if which == FORWARD:
+        return hasattr(getattr(row.forward, "complex", None), "inside")
+    names = row.rules[which - 1].__code__.co_names  # type: ignore[union-attr]
+    return any(hasattr(getattr(getattr(scalar, n, None), "complex", None), "inside") for n in names)
+
+
 def _calls_ranged(rule: Callable | None) -> bool:
     """Whether a rule calls functions that have a quicker form for operands in a range.
 
@@ -330,6 +373,10 @@ class Library:
             if row.arity == 2:
                 ranges["FULL_OP"], ranges["OP"] = ranges["OP"], None
                 loop = power_fwd if which == FORWARD else power_bwd
+        if dtype.kind == "c" and row.arity == 1 and _boxed(row, which):
+            ranges["QUICK_OP"] = inside = (-holomorphic.BOX, holomorphic.BOX)
+            names["HIGH"] = real_dtype(dtype).type(holomorphic.BOX)
+            loop = boxed_fwd if which == FORWARD else boxed_bwd
         name = (
             f"{row.name}_fwd_{dtype.name}" if which == FORWARD else f"{row.name}_bwd{which - 1}_{dtype.name}"
         )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-__all__ = ["form", "integers", "on_complex", "single", "within"]
+__all__ = ["boxed", "form", "integers", "on_complex", "single", "within"]
 
 
 def integers(twin: Callable) -> Callable[[Callable], Callable]:
@@ -46,6 +46,16 @@ def on_complex(twin: Callable) -> Callable[[Callable], Callable]:
     return attach
 
 
+def boxed(quick: Callable) -> Callable[[Callable], Callable]:
+    """Name a quicker form of a function of complex numbers, for parts no larger than ``holomorphic.BOX``."""
+
+    def attach(function: Callable) -> Callable:
+        function.inside = quick  # type: ignore[attr-defined]
+        return function
+
+    return attach
+
+
 def within(quick: Callable, low: float = -math.inf, high: float = math.inf) -> Callable[[Callable], Callable]:
     """Name a quicker form of the decorated function, for operands ``low <= x <= high``.
 
@@ -59,8 +69,11 @@ def within(quick: Callable, low: float = -math.inf, high: float = math.inf) -> C
     return attach
 
 
-def form(function: Callable, inside: tuple[float, float]) -> Callable:
-    """The quickest form of ``function`` for operands that lie ``inside``."""
+def form(function: Callable, inside: tuple[float, float], complex: bool = False) -> Callable:
+    """The quickest form of ``function`` for operands (of complex ones: for parts) that lie ``inside``."""
+    if complex:
+        function = getattr(function, "complex", function)
+        return getattr(function, "inside", function)
     for quick, low, high in getattr(function, "forms", ()):
         if low <= inside[0] and inside[1] <= high:
             return quick

@@ -15,11 +15,13 @@ from tapegrad.kernels.math import exponential, hyperbolic, logarithm
 from tapegrad.kernels.math import power as powers
 from tapegrad.kernels.math.circular import NEAR, atan2, cos_near, sin_near
 from tapegrad.kernels.memory import imag, join, real
+from tapegrad.kernels.twins import boxed
 
 OPERANDS = np.float64
 INF, NAN, PI = math.inf, math.nan, math.pi
 LN2, INV_LN2, INV_LN10 = math.log(2.0), 1.0 / math.log(2.0), 1.0 / math.log(10.0)
 HUGE = 1e150  # beyond it squares overflow
+BOX = 700.0  # where both parts are no larger, functions have quicker forms without branches
 FAR = 709.0  # beyond it exp(x) may overflow where exp(x) * cos(y) does not
 SMALL = 1e-290
 
@@ -73,6 +75,13 @@ def scaled(x, factor):
     return exp_(x) * factor
 
 
+def exp_inside(z):
+    x, y = np.float64(real(z)), np.float64(imag(z))
+    e = exp_(x)
+    return join(e * cos_near(y), e * sin_near(y))
+
+
+@boxed(exp_inside)
 def exp(z):
     x, y = np.float64(real(z)), np.float64(imag(z))
     if y == 0.0:
@@ -202,7 +211,7 @@ def power(z, w):
 def sinh_parts(x, y):
     if y == 0.0:
         return join(sinh_(x), y)
-    if x == 0.0:
+    if x == 0.0 and not np.fabs(y) < INF:
         return join(np.copysign(0.0, x), sine(y))
     if np.fabs(x) > FAR and np.fabs(y) < INF:
         return join(np.copysign(0.5, x) * scaled(np.fabs(x), cosine(y)), 0.5 * scaled(np.fabs(x), sine(y)))
@@ -212,8 +221,8 @@ def sinh_parts(x, y):
 def cosh_parts(x, y):
     if y == 0.0:
         return join(cosh_(x), np.copysign(0.0, x) * y)
-    if x == 0.0:
-        return join(cosine(y), np.copysign(0.0, x) * sine(y))
+    if x == 0.0 and not np.fabs(y) < INF:
+        return join(cosine(y), np.copysign(0.0, x))
     if np.fabs(x) > FAR and np.fabs(y) < INF:
         return join(0.5 * scaled(np.fabs(x), cosine(y)), np.copysign(0.5, x) * scaled(np.fabs(x), sine(y)))
     return join(cosh_(x) * cosine(y), sinh_(x) * sine(y))
@@ -236,10 +245,32 @@ def tanh_parts(x, y):
     return join(beta * rho * sh / below, t / below)
 
 
+def sinh_inside(z):
+    x, y = np.float64(real(z)), np.float64(imag(z))
+    return join(sinh_(x) * cos_near(y), cosh_(x) * sin_near(y))
+
+
+def cosh_inside(z):
+    x, y = np.float64(real(z)), np.float64(imag(z))
+    return join(cosh_(x) * cos_near(y), sinh_(x) * sin_near(y))
+
+
+def sin_inside(z):
+    x, y = np.float64(real(z)), np.float64(imag(z))
+    return join(sin_near(x) * cosh_(y), cos_near(x) * sinh_(y))
+
+
+def cos_inside(z):
+    x, y = np.float64(real(z)), np.float64(imag(z))
+    return join(cos_near(x) * cosh_(y), -(sin_near(x) * sinh_(y)))
+
+
+@boxed(sinh_inside)
 def sinh(z):
     return sinh_parts(np.float64(real(z)), np.float64(imag(z)))
 
 
+@boxed(cosh_inside)
 def cosh(z):
     return cosh_parts(np.float64(real(z)), np.float64(imag(z)))
 
@@ -249,11 +280,13 @@ def tanh(z):
 
 
 # sin(z) = -i sinh(iz), and so on.
+@boxed(sin_inside)
 def sin(z):
     w = sinh_parts(-np.float64(imag(z)), np.float64(real(z)))
     return join(np.float64(imag(w)), -np.float64(real(w)))
 
 
+@boxed(cos_inside)
 def cos(z):
     return cosh_parts(-np.float64(imag(z)), np.float64(real(z)))
 
