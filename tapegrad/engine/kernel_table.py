@@ -15,7 +15,7 @@ from tapegrad.engine import layout as L
 from tapegrad.engine.calls import SPLITS
 from tapegrad.kernels import move, scalar
 from tapegrad.kernels.math import holomorphic
-from tapegrad.kernels.memory import TO, T, array, imag, int64, like, real
+from tapegrad.kernels.memory import TO, T, array, int64, like
 from tapegrad.ops.table import Kind, Row, rows
 from tapegrad.spec import BOOL, COMPLEX128, DTYPES, complex_dtype, dtype_index, real_dtype
 
@@ -27,6 +27,7 @@ WHICH = 5
 OP: Callable = abs  # placeholder: the compiler substitutes the row's scalar function
 QUICK_OP: Callable = abs
 FULL_OP: Callable = abs
+INSIDE: Callable = abs
 LOW = HIGH = 0.0
 TX = TY = TZ = T
 EVERYWHERE = (-math.inf, math.inf)
@@ -89,7 +90,7 @@ def ranged_fwd(n, out, x, y, z):
     o, a = array(out, n, TO), array(x, n, TX)
     inside = 0
     for i in range(n):
-        inside += int64((a[i] >= LOW) & (a[i] <= HIGH))  # NaN is not
+        inside += int64(INSIDE(a[i], LOW, HIGH))
     if inside == n:
         for i in range(n):
             o[i] = QUICK_OP(a[i])
@@ -104,41 +105,7 @@ def ranged_bwd(n, gx, g, out, x, y, z):
     go, ga = array(g, n, TO), array(gx, n, TG)
     inside = 0
     for i in range(n):
-        inside += int64((a[i] >= LOW) & (a[i] <= HIGH))  # NaN is not
-    if inside == n:
-        for i in range(n):
-            gi = go[i]
-            d = QUICK_OP(gi, o[i], a[i])
-            ga[i] += d if gi != 0 else like(0, d)
-    else:
-        for i in range(n):
-            gi = go[i]
-            d = OP(gi, o[i], a[i])
-            ga[i] += d if gi != 0 else like(0, d)
-    return 0
-
-
-# The same of complex numbers: both parts are small.
-def boxed_fwd(n, out, x, y, z):
-    o, a = array(out, n, TO), array(x, n, TX)
-    inside = 0
-    for i in range(n):
-        inside += int64((np.fabs(real(a[i])) <= HIGH) & (np.fabs(imag(a[i])) <= HIGH))
-    if inside == n:
-        for i in range(n):
-            o[i] = QUICK_OP(a[i])
-    else:
-        for i in range(n):
-            o[i] = OP(a[i])
-    return 0
-
-
-def boxed_bwd(n, gx, g, out, x, y, z):
-    o, a = array(out, n, TO), array(x, n, TX)
-    go, ga = array(g, n, TO), array(gx, n, TG)
-    inside = 0
-    for i in range(n):
-        inside += int64((np.fabs(real(a[i])) <= HIGH) & (np.fabs(imag(a[i])) <= HIGH))
+        inside += int64(INSIDE(a[i], LOW, HIGH))
     if inside == n:
         for i in range(n):
             gi = go[i]
@@ -160,7 +127,7 @@ def power_fwd(n, out, x, y, z):
     inside = 0
     for i in range(n):
         same += int64(b[i] == e)
-        inside += int64((a[i] >= LOW) & (a[i] <= HIGH))
+        inside += int64(INSIDE(a[i], LOW, HIGH))
     if same == n and e == 2:
         for i in range(n):
             o[i] = OP(a[i], like(2, e))
@@ -190,7 +157,7 @@ def power_bwd(n, gx, g, out, x, y, z):
     inside = 0
     for i in range(n):
         same += int64(b[i] == e)
-        inside += int64((a[i] >= LOW) & (a[i] <= HIGH))
+        inside += int64(INSIDE(a[i], LOW, HIGH))
     if same == n and e == 2:
         for i in range(n):
             gi = go[i]
@@ -351,6 +318,8 @@ class Library:
         inside = EVERYWHERE
         if floating and (which == FORWARD or _calls_ranged(row.rules[which - 1])):
             inside = getattr(forward, "forms", ((None, *EVERYWHERE),))[0][1:]
+        elif dtype.kind == "c" and row.arity == 1 and _boxed(row, which):
+            inside = (-holomorphic.BOX, holomorphic.BOX)
 
         def operation(inside: Any) -> Any:
             from tapegrad import _compile
@@ -368,21 +337,20 @@ class Library:
             names["TG"] = (names["TX"], names["TY"], names["TZ"])[which - 1]
         if inside != EVERYWHERE and (row.arity == 1 or (forward is scalar.power and which < 2)):
             ranges["QUICK_OP"] = inside
-            names["LOW"], names["HIGH"] = map(t, inside)
+            names["LOW"], names["HIGH"] = map(real_dtype(dtype).type, inside)
             loop = ranged_fwd if which == FORWARD else ranged_bwd
             if row.arity == 2:
                 ranges["FULL_OP"], ranges["OP"] = ranges["OP"], None
                 loop = power_fwd if which == FORWARD else power_bwd
-        if dtype.kind == "c" and row.arity == 1 and _boxed(row, which):
-            ranges["QUICK_OP"] = inside = (-holomorphic.BOX, holomorphic.BOX)
-            names["HIGH"] = real_dtype(dtype).type(holomorphic.BOX)
-            loop = boxed_fwd if which == FORWARD else boxed_bwd
         name = (
             f"{row.name}_fwd_{dtype.name}" if which == FORWARD else f"{row.name}_bwd{which - 1}_{dtype.name}"
         )
 
         def scope() -> dict[str, Any]:
-            return {**names, **{op: operation(where) for op, where in ranges.items()}}
+            from tapegrad import _compile
+
+            functions = {op: operation(where) for op, where in ranges.items()}
+            return {**names, **functions, "INSIDE": _compile.scalars(t).between}
 
         return _jit.kernel(name, loop, 5 if which == FORWARD else 7, scope)
 

@@ -95,6 +95,16 @@ def cast_floating(x):
     return x
 
 
+def _between_complex(x, low, high):
+    u, v = real_part(x), imaginary(x)
+    return (u >= low) & (u <= high) & (v >= low) & (v <= high)
+
+
+@on_complex(_between_complex)
+def between(x, low, high):
+    return (x >= low) & (x <= high)  # NaN is not
+
+
 def zeros_like(x):
     return like(0, x)
 
