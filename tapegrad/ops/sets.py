@@ -210,3 +210,113 @@ def isin(x: Any, elements: Any, /, *, assume_unique: bool = False, invert: bool 
         place = ns.minimum(ns.searchsorted(ordered, x), n - 1)
         found = ns.equal(ns.take(ordered, place), x)
     return ns.logical_not(found) if invert else found
+
+
+# --- of two arrays --------------------------------------------------------------------------------
+
+
+def _both(name: str, x: Any, y: Any) -> Tensor:
+    x, y = as_operand(x, name), as_operand(y, name)
+    dtype = result_dtype(x._spec.dtype, y._spec.dtype)
+    return ns.concat([reshaped(cast(v, dtype), (v._spec.size,)) for v in (x, y)])
+
+
+@public(reference=np.union1d, samples=[Sample(((3,), (2, 2)))], method=False, looks=True)
+@composite
+def union1d(x: Any, y: Any, /) -> Tensor:
+    """The distinct elements of two arrays, in ascending order (looks at the values).
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.union1d([3, 1], [2, 3])
+    tensor([1, 2, 3])
+    """
+    return unique(_both("union1d", x, y))
+
+
+def _members(x: Tensor, y: Any, invert: bool) -> Tensor:
+    chosen = isin(x, y, invert=invert).detach().numpy()
+    return ns.take(x, np.flatnonzero(chosen))
+
+
+def _flat_unique(x: Any, name: str, assume_unique: bool) -> Tensor:
+    x = as_operand(x, name)
+    return reshaped(x, (x._spec.size,)) if assume_unique else unique(x)
+
+
+@public(
+    reference=lambda x, y: np.intersect1d(x, y),
+    samples=[Sample(((3,), (2, 2)))],
+    method=False,
+    looks=True,
+)
+@composite
+def intersect1d(x: Any, y: Any, /, assume_unique: bool = False) -> Tensor:
+    """The distinct elements that two arrays share, in ascending order (looks at the values).
+
+    Parameters
+    ----------
+    assume_unique : bool
+        Promises that the elements of each are distinct.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.intersect1d([3, 1], [2, 3])
+    tensor([3])
+    """
+    x, y = as_operand(x, "intersect1d"), as_operand(y, "intersect1d")
+    x = cast(x, result_dtype(x._spec.dtype, y._spec.dtype))
+    return _members(unique(x), y, False)
+
+
+@public(
+    reference=lambda x, y: np.setdiff1d(x, y),
+    samples=[Sample(((4,), (2,)))],
+    method=False,
+    looks=True,
+)
+@composite
+def setdiff1d(x: Any, y: Any, /, assume_unique: bool = False) -> Tensor:
+    """The distinct elements of ``x`` that are not in ``y`` (looks at the values).
+
+    Parameters
+    ----------
+    assume_unique : bool
+        Promises that elements are distinct; they stay in their order then.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.setdiff1d([3, 1], [2, 3])
+    tensor([1])
+    """
+    return _members(_flat_unique(x, "setdiff1d", assume_unique), y, True)
+
+
+@public(
+    reference=lambda x, y: np.setxor1d(x, y),
+    samples=[Sample(((3,), (2,)))],
+    method=False,
+    looks=True,
+)
+@composite
+def setxor1d(x: Any, y: Any, /, assume_unique: bool = False) -> Tensor:
+    """The distinct elements that are in one of two arrays only, in ascending order (looks at the values).
+
+    Parameters
+    ----------
+    assume_unique : bool
+        Promises that the elements of each are distinct.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.setxor1d([3, 1], [2, 3])
+    tensor([1, 2])
+    """
+    x, y = as_operand(x, "setxor1d"), as_operand(y, "setxor1d")
+    dtype = result_dtype(x._spec.dtype, y._spec.dtype)
+    x, y = unique(cast(x, dtype)), unique(cast(y, dtype))
+    return ns.sort(ns.concat([_members(x, y, True), _members(y, x, True)]))

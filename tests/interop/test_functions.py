@@ -56,6 +56,8 @@ CALLS = {
     "isposinf": lambda f, x: f((x + 1) * [1.0, -np.inf, np.inf, 1.0]),
     "real": lambda f, x: f(x * (1 + 2j)),
     "imag": lambda f, x: f(x * (1 + 2j)),
+    "flatnonzero": lambda f, x: f(x > 4),
+    "lexsort": lambda f, x: f((x[0], x[1] > 5)),
     "fix": lambda f, x: f(x / 7 - 1),
 }
 
@@ -78,6 +80,7 @@ def calls(name, function):
     """Ways to call a function: each takes the function and, instead of arrays, what to convert them to."""
     if name in CALLS:
         yield lambda f, wrap: CALLS[name](f, wrap(A))
+        return
     target = counterpart(function)
     for entry in PUBLIC.values():
         if entry.function is target:
