@@ -237,7 +237,7 @@ def _gather(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     _blocks(name, static["width"], idx.size, size_of(static["shape"]), x.size)
 
 
-@_check("scatter_add")
+@_check("scatter_add", "scatter_max", "scatter_min")
 def _scatter_add(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     _names(name, static, "width", "shape")
     _shape(name, "shape", static["shape"])
@@ -343,7 +343,7 @@ def _floating_reduction(name: str, specs: tuple[Spec, ...], static: Static) -> N
     _reduction(name, specs, static)
 
 
-@_check("softmax", "log_softmax")
+@_check("softmax", "log_softmax", "logcumsumexp")
 def _normalised(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     _names(name, static, "axis")
     _floating(name, specs[0])
@@ -360,6 +360,12 @@ def _scan(name: str, specs: tuple[Spec, ...], static: Static) -> None:
         _numeric(name, other)
         _alike(name, specs[0], other)
         require(other.shape == specs[0].shape, f"{name}: shapes {specs[0].shape} and {other.shape}")
+
+
+@_check("cummax", "cummin")
+def _running(name: str, specs: tuple[Spec, ...], static: Static) -> None:
+    _names(name, static, "axis")
+    _axis(name, static["axis"], specs[0].shape)
 
 
 @_check("argsort")

@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 
 from tapegrad import _jit
-from tapegrad.kernels import blas, convolution, gather, move, nan, normalise, pooling, reduce, sort
+from tapegrad.kernels import (
+    blas,
+    convolution,
+    gather,
+    move,
+    nan,
+    normalise,
+    pooling,
+    reduce,
+    running,
+    segments,
+    sort,
+)
 from tapegrad.ops.contraction import MATMUL, MATVEC
 from tapegrad.ops.convolution import CONVOLUTION, CONVOLUTION_INPUT, CONVOLUTION_WEIGHT
 from tapegrad.ops.pooling import MAX_POOL, POOL_HITS, POOL_SHARES, SUM_POOL, SUM_POOL_ADJOINT
@@ -72,6 +84,11 @@ CASES = {
     "log_softmax": (normalise.log_softmax, (X,), MIDDLE, X.shape, "float64"),
     "norm2": (normalise.norm2, (X * 1e-200,), MIDDLE, (3, 5), "float64"),
     "argsort": (sort.argsort, (X,), (3, 100, 1), (2, 300), "int64"),
+    "scatter_max": (segments.scatter_max, (X[[0, 1, 2, 0]], INDEX), (4, 100, 3), (3, 100), "float64"),
+    "scatter_min": (segments.scatter_min, (X[[0, 1, 2, 0]], INDEX), (4, 100, 3), (3, 100), "float64"),
+    "cummax": (running.running_max, (X,), MIDDLE, X.shape, "float64"),
+    "cummin": (running.running_min, (X,), MIDDLE, X.shape, "float64"),
+    "logcumsumexp": (running.logcumsumexp, (X,), MIDDLE, X.shape, "float64"),
     "nanargmax": (nan.nanargmax, (X,), MIDDLE, (3, 5), "int64"),
     "nanargmin": (nan.nanargmin, (X,), MIDDLE, (3, 5), "int64"),
     "searchsorted": (sort.searchsorted, (np.sort(V), V), (1, 19, 19, 1), (19,), "int64"),
