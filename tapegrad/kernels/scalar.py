@@ -19,6 +19,7 @@ import math
 import numpy as np
 
 from tapegrad.kernels.math import holomorphic
+from tapegrad.kernels.math.beta import beta, betaln, binom, lgamma_step, poch, psi_step  # noqa: F401
 from tapegrad.kernels.math.circular import (  # noqa: F401
     NEAR,
     acos,
@@ -33,6 +34,7 @@ from tapegrad.kernels.math.entropy import entr, kl_div, log_ratio, rel_entr  # n
 from tapegrad.kernels.math.error import erf, erfc, ndtr  # noqa: F401
 from tapegrad.kernels.math.exponential import exp, exp2, expm1, sigmoid
 from tapegrad.kernels.math.gamma import digamma, lgamma, trigamma, zeta  # noqa: F401
+from tapegrad.kernels.math.gamma_function import gamma, gammasgn  # noqa: F401
 from tapegrad.kernels.math.hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh
 from tapegrad.kernels.math.inverse_error import erfcinv, erfinv, ndtri  # noqa: F401
 from tapegrad.kernels.math.logarithm import NORMAL, log, log1p, log2, log10, softplus  # noqa: F401

@@ -396,19 +396,21 @@ ZETA = elementwise(
     samples=(
         Sample(((5,),), prefix=(2.0,), domain=POSITIVE),
         Sample(((2, 3),), prefix=(3.5,), domain=POSITIVE),
+        Sample(((3,),), domain=Domain(1.0), differentiable=False),
     ),
     method=False,
     also=("special",),
 )
-def zeta(x: Any, q: Any, /) -> Tensor:
+def zeta(x: Any, q: Any = None, /) -> Tensor:
     """Hurwitz zeta function, the sum of ``(q + k) ** -x`` over ``k = 0, 1, ...``.
 
     Parameters
     ----------
     x : Tensor, array_like or number
         Exponent, at least 1 (1 gives infinity, less NaN).  There is no derivative by it.
-    q : Tensor, array_like or number
-        First term.  Where negative, ``x`` has to be an integer (otherwise NaN).
+    q : Tensor, array_like or number, optional
+        First term, 1 by default: Riemann's function.  Where negative, ``x`` has to be an integer
+        (otherwise NaN).
 
     Returns
     -------
@@ -434,7 +436,7 @@ def zeta(x: Any, q: Any, /) -> Tensor:
         raise ValueError(
             f"zeta: there is no derivative by x (shape {x.shape}), which requires grad; call detach() on it"
         )
-    return record_elementwise(ZETA, (x, q))
+    return record_elementwise(ZETA, (x, 1.0 if q is None else q))
 
 
 @public(

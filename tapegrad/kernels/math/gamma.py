@@ -22,7 +22,20 @@ HALF_LOG_2PI = 0.9189385332046728
 ROOT, ROOT_REST = 1.4616321449683622, 9.549995429965697e-17
 
 
-def _step_product(x, j, base, product):
+def stirling_rest(inverse):
+    """``lgamma(x) - (x - 1/2) log(x) + x - log(2 pi) / 2``: what Stirling's formula lacks, ``8 <= x``."""
+    z = inverse * inverse
+    y = z * z
+    w = y * y
+    a0 = muladd(-0.0027777777777547633, z, 0.08333333333333333)
+    a1 = muladd(-0.0005952324734477855, z, 0.0007936507750040081)
+    a2 = muladd(-0.0018606637731218545, z, 0.0008409544100275929)
+    b0 = muladd(a1, y, a0)
+    b1 = muladd(0.004425106090084716, y, a2)
+    return inverse * muladd(b1, w, b0)
+
+
+def step_product(x, j, base, product):
     y = x - j
     more = y >= 1.5
     return (y if more else base), product * (y if more else 1.0)
@@ -32,12 +45,12 @@ def lgamma_positive(x):
     """`lgamma` of positive numbers."""
     x = np.float64(x)
     far, tiny, low = x >= 8.0, x < 0.5, x < 1.2
-    base, product = _step_product(x, 1.0, x, 1.0)
-    base, product = _step_product(x, 2.0, base, product)
-    base, product = _step_product(x, 3.0, base, product)
-    base, product = _step_product(x, 4.0, base, product)
-    base, product = _step_product(x, 5.0, base, product)
-    base, product = _step_product(x, 6.0, base, product)
+    base, product = step_product(x, 1.0, x, 1.0)
+    base, product = step_product(x, 2.0, base, product)
+    base, product = step_product(x, 3.0, base, product)
+    base, product = step_product(x, 4.0, base, product)
+    base, product = step_product(x, 5.0, base, product)
+    base, product = step_product(x, 6.0, base, product)
     base, product = (base if x >= 2.5 else x), (product if x >= 2.5 else 1.0)
     v = x if far else product
     v = x if low else v
@@ -72,17 +85,8 @@ def lgamma_positive(x):
     d0 = muladd(c1, w, c0)
     p = muladd(c2, u16, d0)
     near = u * p + (-logarithm if low else logarithm)
-    inverse = 1.0 / (x if far else 8.0)
-    z = inverse * inverse
-    y = z * z
-    w = y * y
-    a0 = muladd(-0.0027777777777547633, z, 0.08333333333333333)
-    a1 = muladd(-0.0005952324734477855, z, 0.0007936507750040081)
-    a2 = muladd(-0.0018606637731218545, z, 0.0008409544100275929)
-    b0 = muladd(a1, y, a0)
-    b1 = muladd(0.004425106090084716, y, a2)
-    p = muladd(b1, w, b0)
-    series = muladd(x - 0.5, logarithm - 1.0, (HALF_LOG_2PI - 0.5) + inverse * p)
+    rest = stirling_rest(1.0 / (x if far else 8.0))
+    series = muladd(x - 0.5, logarithm - 1.0, (HALF_LOG_2PI - 0.5) + rest)
     out = series if far else near
     edge = INF if (x == 0) | (x > 0) else NAN
     return out if good else edge

@@ -28,8 +28,8 @@ THIRD = 0.3333333333333333
 CBRT_2, CBRT_4 = 1.2599210498948732, 1.5874010519681996
 
 
-def _power(first, second, y):
-    """``2 ** ((first + second) * y)``."""
+def power_scaled(first, second, y):
+    """``p, k`` with ``2 ** ((first + second) * y) = p 2**k``."""
     w = clamp(y, -7e19, 7e19)  # beyond, the result is 0, 1 or infinite, and products must not overflow
     high = w * first
     low = muladd(w, second, product_error(w, first, high))
@@ -38,7 +38,13 @@ def _power(first, second, y):
     k = ((v + low) + MAGIC) - MAGIC
     r = ((v - k) + low) * LN2
     z, q = exp_factor(r)
-    return scale(1.0 + muladd(z, q, r), k)
+    return 1.0 + muladd(z, q, r), k
+
+
+def _power(first, second, y):
+    """``2 ** ((first + second) * y)``."""
+    p, k = power_scaled(first, second, y)
+    return scale(p, k)
 
 
 @single(twin.power_normal)
