@@ -32,7 +32,6 @@ LOOKS = frozenset(
         "common_type",
         "einsum_path",
         "iscomplexobj",
-        "isclose",
         "isrealobj",
         "may_share_memory",
         "min_scalar_type",

@@ -1,4 +1,4 @@
-"""Making tensors: from data, filled with constants, and on grids.
+"""Making tensors: from data, and filled with constants.
 
 Values are computed when somebody looks, so a tensor must never share memory with an array that the
 caller can still write to: `as_tensor`, `asarray` and `from_numpy` copy unless the array is read-only
@@ -7,7 +7,6 @@ all the way down (``docs/decisions/0002-no-shared-writable-memory.md``).
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,13 +14,14 @@ import numpy as np
 
 from tapegrad.methods import as_dtype, astype, clone
 from tapegrad.ops.dtypes import check_device
-from tapegrad.ops.record import _holds_tensor, as_operand, cast, composite
+from tapegrad.ops.record import _holds_tensor, as_operand
 from tapegrad.ops.table import ns
-from tapegrad.spec import BOOL, COMPLEX128, FLOAT64, INT64, result_dtype
+from tapegrad.spec import BOOL, COMPLEX128, FLOAT64, INT64
 from tapegrad.tensor import Tensor, tensor, tensor_from_array
 
 __all__ = [
     "arange",
+    "array",
     "as_tensor",
     "asarray",
     "empty",
@@ -30,8 +30,6 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
-    "linspace",
-    "meshgrid",
     "ones",
     "ones_like",
     "tensor",
@@ -40,7 +38,7 @@ __all__ = [
 ]
 
 
-def _make(array: np.ndarray, requires_grad: bool) -> Tensor:
+def make(array: np.ndarray, requires_grad: bool) -> Tensor:
     t = tensor_from_array(array)
     return t.requires_grad_() if requires_grad else t
 
@@ -145,13 +143,49 @@ def asarray(
     if isinstance(obj, np.ndarray) and not copy and _frozen(obj):
         plain = obj.flags.c_contiguous and obj.flags.aligned and obj.dtype.isnative
         if plain and (wanted is None or wanted == obj.dtype) and obj.dtype.kind in "biufc":
-            return _make(obj.view(np.ndarray), requires_grad)
+            return make(obj.view(np.ndarray), requires_grad)
     if copy is False:
         raise ValueError(
             "asarray: cannot share this data without a copy; tensors only share contiguous arrays that "
             "nobody can write to (array.flags.writeable = False)"
         )
     return tensor(obj, dtype=wanted, requires_grad=requires_grad)
+
+
+def array(
+    object: Any,
+    dtype: Any = None,
+    *,
+    copy: bool | None = True,
+    ndmin: int = 0,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Make a tensor as NumPy's ``array`` makes an array; gradients flow from tensors in ``object``.
+
+    Parameters
+    ----------
+    object : array_like or Tensor
+        Nested sequences may contain tensors.
+    dtype : dtype, optional
+        Default: the data's, with Python floats giving float64.
+    copy : bool, optional
+        As for `asarray`.
+    ndmin : int
+        The least number of axes; new ones stand in front.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> x = tg.tensor(2.0, requires_grad=True)
+    >>> tg.array([x, x * x]).sum().backward()
+    >>> x.grad
+    tensor(5.)
+    """
+    out = asarray(object, dtype, copy=copy, device=device)
+    if out.ndim < ndmin:
+        out = ns.reshape(out, (1,) * (ndmin - out.ndim) + out.shape)
+    return out.requires_grad_() if requires_grad else out
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
@@ -207,7 +241,7 @@ def zeros(
     """
     check_device("zeros", device)
     lengths, dtype = _shape("zeros", shape, lengths, dtype)
-    return _make(np.zeros(lengths, as_dtype(dtype or FLOAT64, "zeros")), requires_grad)
+    return make(np.zeros(lengths, as_dtype(dtype or FLOAT64, "zeros")), requires_grad)
 
 
 def ones(
@@ -223,7 +257,7 @@ def ones(
     """
     check_device("ones", device)
     lengths, dtype = _shape("ones", shape, lengths, dtype)
-    return _make(np.ones(lengths, as_dtype(dtype or FLOAT64, "ones")), requires_grad)
+    return make(np.ones(lengths, as_dtype(dtype or FLOAT64, "ones")), requires_grad)
 
 
 def empty(
@@ -239,7 +273,7 @@ def empty(
     """
     check_device("empty", device)
     lengths, dtype = _shape("empty", shape, lengths, dtype)
-    return _make(np.zeros(lengths, as_dtype(dtype or FLOAT64, "empty")), requires_grad)
+    return make(np.zeros(lengths, as_dtype(dtype or FLOAT64, "empty")), requires_grad)
 
 
 def full(
@@ -274,7 +308,7 @@ def full(
         dtype = COMPLEX128 if isinstance(value, complex) else dtype
         if isinstance(value, np.generic):
             dtype = value.dtype
-    return _make(np.full(lengths, value, as_dtype(dtype, "full")), requires_grad)
+    return make(np.full(lengths, value, as_dtype(dtype, "full")), requires_grad)
 
 
 def _like(name: str, x: Any, dtype: Any, device: Any) -> tuple[tuple[int, ...], np.dtype]:
@@ -293,7 +327,7 @@ def zeros_like(x: Any, dtype: Any = None, *, device: Any = None, requires_grad: 
     tensor([0, 0])
     """
     shape, dtype = _like("zeros_like", x, dtype, device)
-    return _make(np.zeros(shape, dtype), requires_grad)
+    return make(np.zeros(shape, dtype), requires_grad)
 
 
 def ones_like(x: Any, dtype: Any = None, *, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -306,7 +340,7 @@ def ones_like(x: Any, dtype: Any = None, *, device: Any = None, requires_grad: b
     tensor([1., 1.])
     """
     shape, dtype = _like("ones_like", x, dtype, device)
-    return _make(np.ones(shape, dtype), requires_grad)
+    return make(np.ones(shape, dtype), requires_grad)
 
 
 def empty_like(x: Any, dtype: Any = None, *, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -359,7 +393,7 @@ def eye(
     """
     check_device("eye", device)
     _shape("eye", (n_rows, n_rows if n_cols is None else n_cols))
-    return _make(np.eye(n_rows, n_cols, k, as_dtype(dtype or FLOAT64, "eye")), requires_grad)
+    return make(np.eye(n_rows, n_cols, k, as_dtype(dtype or FLOAT64, "eye")), requires_grad)
 
 
 def arange(
@@ -394,115 +428,7 @@ def arange(
     check_device("arange", device)
     if step == 0:
         raise ValueError("arange: step must not be zero")
-    if stop is None:
-        start, stop = 0, start
-    array = np.arange(start, stop, step)
+    ends = (0, start) if stop is None else (start, stop)
+    array = np.arange(*[v.item() if isinstance(v, Tensor) else v for v in (*ends, step)])
     wanted = INT64 if array.dtype.kind in "iu" else FLOAT64
-    return _make(array.astype(wanted if dtype is None else as_dtype(dtype, "arange")), requires_grad)
-
-
-@composite
-def linspace(
-    start: Any,
-    stop: Any,
-    /,
-    num: int = 50,
-    *,
-    dtype: Any = None,
-    device: Any = None,
-    endpoint: bool = True,
-    axis: int = 0,
-    requires_grad: bool = False,
-) -> Tensor:
-    """``num`` evenly spaced numbers from ``start`` to ``stop``; gradients reach these if they are tensors.
-
-    Parameters
-    ----------
-    start, stop : number or array_like
-        Arrays are broadcast against each other.
-    num : int
-    dtype : dtype, optional
-        Default: floating as ``start`` and ``stop`` are, float64 for numbers and integers.
-    endpoint : bool
-        Whether ``stop`` is the last number.
-    axis : int
-        Where the numbers lie in the result, if ``start`` or ``stop`` is an array.
-
-    Raises
-    ------
-    ValueError
-        If ``num`` is negative.
-
-    Examples
-    --------
-    >>> import tapegrad as tg
-    >>> tg.linspace(0, 1, 5)
-    tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
-    """
-    check_device("linspace", device)
-    num = operator.index(num)
-    if num < 0:
-        raise ValueError(f"linspace: num must not be negative, got {num}")
-    if not isinstance(start, Tensor) and not isinstance(stop, Tensor):
-        array = np.linspace(start, stop, num, endpoint=endpoint, axis=axis)
-        default = COMPLEX128 if array.dtype.kind == "c" else FLOAT64
-        return _make(array.astype(as_dtype(dtype or default, "linspace")), requires_grad)
-    a, b = [as_operand(v, "linspace") for v in (start, stop)]
-    wanted = result_dtype(a.dtype, b.dtype, 1.0)
-    a, b = ns.broadcast_arrays(cast(a, wanted), cast(b, wanted))
-    parts = num - 1 if endpoint else num
-    weights = np.arange(num, dtype=wanted) / (parts or 1)
-    weights = weights.astype(wanted).reshape((num,) + (1,) * a.ndim)
-    # the difference is not formed: exact at both ends, and finite wherever they are
-    out = ns.add(ns.multiply(a, 1.0 - weights), ns.multiply(b, weights))
-    out = ns.moveaxis(out, 0, axis) if axis else out
-    if dtype is not None:
-        out = astype(out, as_dtype(dtype, "linspace"), copy=False)
-    return out.requires_grad_() if requires_grad else out
-
-
-@composite
-def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Tensor]:
-    """Coordinate tensors of the grid that 1-D arrays span; gradients reach the arrays.
-
-    Parameters
-    ----------
-    *arrays : Tensor or array_like
-        Each 0-d or 1-D.
-    indexing : {"xy", "ij"}
-        Whether the first two axes of the results are exchanged (NumPy's default) or in order.
-
-    Returns
-    -------
-    list of Tensor
-        One per array, all of the same shape.
-
-    Raises
-    ------
-    ValueError
-        If an array has more than one dimension or ``indexing`` is unknown.
-
-    Examples
-    --------
-    >>> import tapegrad as tg
-    >>> x, y = tg.meshgrid([1.0, 2.0, 3.0], [10.0, 20.0])
-    >>> x + y
-    tensor([[11., 12., 13.],
-            [21., 22., 23.]])
-    """
-    if indexing not in ("xy", "ij"):
-        raise ValueError(f"meshgrid: indexing must be 'xy' or 'ij', not {indexing!r}")
-    operands = [as_operand(a, "meshgrid") for a in arrays]
-    for t in operands:
-        if t.ndim > 1:
-            raise ValueError(f"meshgrid: takes 1-D arrays, not one of shape {t.shape}")
-    n = len(operands)
-    order = [1, 0, *range(2, n)] if indexing == "xy" and n > 1 else list(range(n))
-    lengths = [operands[k].size for k in order]
-    out = []
-    for k, t in enumerate(operands):
-        own = [1] * n
-        own[order.index(k)] = t.size
-        # clone: results of broadcasting share elements, which NumPy's meshgrid copies
-        out.append(clone(ns.broadcast_to(ns.reshape(t, tuple(own)), tuple(lengths))))
-    return out
+    return make(array.astype(wanted if dtype is None else as_dtype(dtype, "arange")), requires_grad)

@@ -35,7 +35,7 @@ for _module in pkgutil.walk_packages(tapegrad.ops.__path__, "tapegrad.ops."):
 from tapegrad.interop import dlpack  # noqa: E402  (after the modules that register rows)
 from tapegrad.interop.functions import array_function  # noqa: E402
 from tapegrad.interop.ufuncs import array_ufunc  # noqa: E402
-from tapegrad.ops import creation, dtypes  # noqa: E402
+from tapegrad.ops import creation, dtypes, grids  # noqa: E402
 from tapegrad.ops.index import getitem, setitem  # noqa: E402
 
 exports: dict[str, Any] = {"Tensor": Tensor}
@@ -235,7 +235,7 @@ def _build() -> None:
     for name in ("clip", "clamp", "round", "rint"):
         if name in exports:
             _attach(f"{name}_", _in_place(f"{name}_", exports[name]))
-    for functions in (creation, dtypes, dlpack):
+    for functions in (creation, grids, dtypes, dlpack):
         exports.update({name: getattr(functions, name) for name in functions.__all__ if name != "METHODS"})
     for dtype in DTYPES:
         exports[dtype.name] = dtype
