@@ -92,7 +92,10 @@ elementwise(
 )
 
 
-@public(reference=np.angle, samples=(Sample(((5,),), {"deg": True}, differentiable=False),))
+@public(
+    reference=np.angle,
+    samples=(Sample(((5,),), {"deg": True}, differentiable=False), Sample(((2, 3),), dtype="complex128")),
+)
 @composite
 def angle(z: Any, /, deg: bool = False) -> Tensor:
     """The angle of complex numbers in the plane, counted from the positive real axis.
@@ -120,7 +123,11 @@ def angle(z: Any, /, deg: bool = False) -> Tensor:
     return ns.rad2deg(out) if deg else out
 
 
-@public(reference=lambda r, phi: r * np.exp(1j * phi), samples=(), method=False, differentiable=False)
+@public(
+    reference=lambda r, phi: r * (np.cos(phi) + 1j * np.sin(phi)),
+    samples=(Sample(((3,), (2, 3))),),
+    method=False,
+)
 @composite
 def polar(abs: Any, angle: Any, /) -> Tensor:
     """Complex numbers from their magnitudes and angles (in radians), as ``torch.polar``.
@@ -135,7 +142,10 @@ def polar(abs: Any, angle: Any, /) -> Tensor:
     return ns.complex(r * ns.cos(phi), r * ns.sin(phi))
 
 
-@public(differentiable=False)
+@public(
+    reference=lambda z: np.stack([z.real, z.imag], axis=-1),
+    samples=(Sample(((3,),), dtype="complex128"), Sample(((2, 3),), dtype="complex128")),
+)
 @composite
 def view_as_real(z: Any, /) -> Tensor:
     """Real and imaginary parts along a new last axis of length two.
@@ -159,7 +169,7 @@ def view_as_real(z: Any, /) -> Tensor:
     return ns.stack([ns.real(z), ns.imag(z)], axis=-1)
 
 
-@public(differentiable=False)
+@public(reference=lambda x: x[..., 0] + 1j * x[..., 1], samples=(Sample(((2,),)), Sample(((2, 3, 2),))))
 @composite
 def view_as_complex(x: Any, /) -> Tensor:
     """Complex numbers from their parts along the last axis, which has length two.

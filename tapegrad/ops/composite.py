@@ -103,7 +103,7 @@ LOG_SOFTMAX = structured(
     doc="Logarithm of the softmax along an axis.",
 )
 
-section("reductions")
+section("reductions over axes")
 
 SAMPLES = (
     Sample(((3, 4),)),
@@ -345,6 +345,7 @@ def _vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: Any = 2)
         Sample(((5,),), {"ord": 2.5}),
     ],
     also=("linalg",),
+    kink="0 at 0; greatest and least: ties share evenly",
 )
 @composite
 def vector_norm(

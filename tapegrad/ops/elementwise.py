@@ -296,7 +296,7 @@ elementwise(
         lambda g, out, x, y: f.where(x == y, 0.5 * g, f.where(x > y, 0.0, g)),
     ),
     reference=np.maximum,
-    kink="1/2 at ties",
+    kink="ties share evenly",
     doc="The larger of two; NaN if either is.",
 )
 elementwise(
@@ -307,7 +307,7 @@ elementwise(
         lambda g, out, x, y: f.where(x == y, 0.5 * g, f.where(x < y, 0.0, g)),
     ),
     reference=np.minimum,
-    kink="1/2 at ties",
+    kink="ties share evenly",
     doc="The smaller of two; NaN if either is.",
 )
 elementwise(
@@ -318,7 +318,7 @@ elementwise(
         lambda g, out, x, y: f.where(x == y, 0.5 * g, f.where((x > y) | (y != y), 0.0, g)),
     ),
     reference=np.fmax,
-    kink="1/2 at ties",
+    kink="ties share evenly",
     doc="The larger of two, ignoring NaN.",
 )
 elementwise(
@@ -329,7 +329,7 @@ elementwise(
         lambda g, out, x, y: f.where(x == y, 0.5 * g, f.where((x < y) | (y != y), 0.0, g)),
     ),
     reference=np.fmin,
-    kink="1/2 at ties",
+    kink="ties share evenly",
     doc="The smaller of two, ignoring NaN.",
 )
 WHERE = elementwise(
@@ -416,6 +416,8 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
         raise ValueError("where: either both or neither of x and y should be given")
     return ns.nonzero(condition)
 
+
+section("signs and rounding")
 
 ROUNDED = Domain(0.52, 0.98)
 

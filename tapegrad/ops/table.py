@@ -212,7 +212,7 @@ def elementwise(
     also : sequence of str
         Namespaces in which it is found, too.
     kink : str
-        What the derivative is where there is none: ``"0 at 0"`` (every operand being 0), ``"1/2 at ties"``,
+        What the derivative is where there is none: ``"0 at 0"`` (every operand being 0), ``"ties share evenly"``,
         ``"0 everywhere"``; these forms are tested.  Only for what the rules *choose*: where ``guarded`` says
         that the derivative can be infinite, the reference finds out by itself where it is.
     """
