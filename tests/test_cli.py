@@ -18,7 +18,7 @@ def test_unknown_command_is_a_usage_error(capsys):
     assert "usage: tapegrad" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["demo", "info", "warmup", "check"])
+@pytest.mark.parametrize("command", ["demo", "info", "warmup", "check", "coverage"])
 def test_help_explains(command, capsys):
     with pytest.raises(SystemExit) as stop:
         build_parser().parse_args([command, "--help"])

@@ -1,4 +1,4 @@
-"""The command line: ``python -m tapegrad demo | info | warmup | check``."""
+"""The command line: ``python -m tapegrad demo | info | coverage | warmup | check``."""
 
 from __future__ import annotations
 
@@ -75,6 +75,25 @@ def build_parser() -> argparse.ArgumentParser:
         "--order", type=_positive, default=2, help="highest derivative checked (default: %(default)s)"
     )
     check.add_argument("--seed", type=int, default=0, help="of the points checked (default: %(default)s)")
+
+    coverage = commands.add_parser(
+        "coverage",
+        help="show what functions take, and which derivatives they have",
+        description=(
+            "Show which dtypes functions take (b booleans, i integers, f floating, c complex), which "
+            "derivatives they have, and what these are where there is none. With --write: the page of the "
+            "reference."
+        ),
+    )
+    coverage.add_argument("names", nargs="*", metavar="NAME", help="functions (default: all)")
+    coverage.add_argument(
+        "--write", metavar="FOLDER", help="write coverage.md there, other libraries from its peers.json"
+    )
+    coverage.add_argument(
+        "--peers",
+        action="store_true",
+        help="with --write: look functions up in PyTorch, JAX, autograd and MyGrad, and write peers.json",
+    )
     return parser
 
 

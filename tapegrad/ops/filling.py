@@ -10,11 +10,21 @@ from tapegrad.ops.axes import size_of
 from tapegrad.ops.index import assign
 from tapegrad.ops.movement import broadcasted, reshaped
 from tapegrad.ops.record import as_operand, record_elementwise
-from tapegrad.ops.table import ROWS, ns, public
+from tapegrad.ops.table import ROWS, Sample, ns, public
 from tapegrad.spec import broadcast_shapes
 from tapegrad.tensor import Tensor
 
 __all__: list[str] = []
+
+MASK = np.array([[True, False, True, True], [False, True, True, False], [True, False, False, True]])
+
+
+def _masked(x: Any, values: Any) -> tuple[Any, np.ndarray, Any]:
+    return x, MASK, values
+
+
+def _placed(x: Any, values: Any) -> tuple[Any, np.ndarray, Any]:
+    return x, np.array([[3, 0], [-1, 3]]), values
 
 
 def _writable(name: str, x: Any) -> Tensor:
@@ -37,7 +47,14 @@ def _mask(mask: Any) -> np.ndarray:
     return np.asarray(mask.detach().numpy() if isinstance(mask, Tensor) else mask, dtype=bool)
 
 
-@public(reference=np.copyto, samples=[], method=False, differentiable=False)
+@public(
+    reference=np.copyto,
+    samples=[
+        Sample(((3, 4), (4,)), writes=True),
+        Sample(((3, 4), (3, 4)), {"where": MASK}, writes=True),
+    ],
+    method=False,
+)
 def copyto(dst: Tensor, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     """Write ``src`` into ``dst``, broadcast and converted, where a mask is true.
 
@@ -84,7 +101,11 @@ def copyto(dst: Tensor, src: Any, casting: str = "same_kind", where: Any = True)
     dst._take(new, "copyto")
 
 
-@public(reference=np.putmask, samples=[], method=False, differentiable=False)
+@public(
+    reference=np.putmask,
+    samples=[Sample(((3, 4), shape), prepare=_masked, writes=True) for shape in ((3, 4), (5,))],
+    method=False,
+)
 def putmask(x: Tensor, /, mask: Any, values: Any) -> None:
     """Write values where a mask is true, each from its own place (begun again when they are used up).
 
@@ -113,7 +134,11 @@ def putmask(x: Tensor, /, mask: Any, values: Any) -> None:
     x._take(ns.where(reshaped(chosen, shape), new, x), "putmask")
 
 
-@public(reference=np.place, samples=[], method=False, differentiable=False)
+@public(
+    reference=np.place,
+    samples=[Sample(((3, 4), shape), prepare=_masked, writes=True) for shape in ((7,), (3,))],
+    method=False,
+)
 def place(arr: Tensor, mask: Any, vals: Any) -> None:
     """Write the first values to the places where a mask is true (looks at the mask).
 
@@ -134,7 +159,12 @@ def place(arr: Tensor, mask: Any, vals: Any) -> None:
     assign("place", arr, (chosen.reshape(arr._spec.shape),), _cycled("place", vals, count))
 
 
-@public(reference=np.put, samples=[], method=False, differentiable=False)
+@public(
+    reference=np.put,
+    samples=[Sample(((3, 4), shape), prepare=_placed, writes=True) for shape in ((4,), (2,))],
+    method=False,
+    kink="of equal places the last write counts",
+)
 def put(x: Tensor, ind: Any, v: Any, mode: str = "raise") -> None:
     """Write values to places of the flattened tensor; of equal places the last write counts.
 
@@ -168,7 +198,15 @@ def put(x: Tensor, ind: Any, v: Any, mode: str = "raise") -> None:
     assign("put", flat, (places.reshape(count),), _cycled("put", v, count))
 
 
-@public(reference=np.fill_diagonal, samples=[], method=False, differentiable=False)
+@public(
+    reference=np.fill_diagonal,
+    samples=[
+        Sample(((3, 4), (3,)), writes=True),
+        Sample(((5, 2), (2,)), {"wrap": True}, writes=True),
+        Sample(((2, 2, 2), (2,)), writes=True),
+    ],
+    method=False,
+)
 def fill_diagonal(a: Tensor, val: Any, wrap: bool = False) -> None:
     """Write to the main diagonal, where all indices are equal.
 

@@ -212,9 +212,9 @@ def elementwise(
     also : sequence of str
         Namespaces in which it is found, too.
     kink : str
-        What the derivative is where there is none: ``"0 at 0"`` (every operand being 0), ``"ties share evenly"``,
-        ``"0 everywhere"``; these forms are tested.  Only for what the rules *choose*: where ``guarded`` says
-        that the derivative can be infinite, the reference finds out by itself where it is.
+        What the derivative is where there is none: ``"0 at 0"`` (every operand being 0), ``"0 everywhere"``,
+        ``"ties share evenly"``; these forms are tested.  Only for what the rules *choose*: where ``guarded``
+        says that the derivative can be infinite, the reference finds out by itself where it is.
     """
     arity = forward.__code__.co_argcount
     return _register(
@@ -373,6 +373,7 @@ class Sample(NamedTuple):
     prefix: tuple = ()  # positional arguments before the operands (einsum's subscripts)
     differentiable: bool = True
     prepare: Callable[..., tuple] | None = None
+    writes: bool = False  # it returns None and changes its first operand: a copy, looked at afterwards
 
 
 @dataclass(eq=False)

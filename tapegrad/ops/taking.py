@@ -15,6 +15,10 @@ from tapegrad.ops.table import Sample, ns, public
 from tapegrad.spec import INT64, broadcast_shapes, result_dtype
 from tapegrad.tensor import Tensor, tensor_from_array
 
+COLUMNS = np.array([[3], [0], [-2]])
+ROWS_OF_TWO = np.array([[0, 3], [2, -1]])
+ROWS_OF_FOUR = np.array([[0, 2, 1, 1], [1, -3, 2, 0]])
+
 
 @public(
     reference=lambda x, idx, axis=None: np.take(x, idx, axis),
@@ -134,7 +138,15 @@ def take_along_axis(x: Any, /, indices: Any, axis: int | None = -1) -> Tensor:
     return gather_along(x, idx, k)
 
 
-@public(reference=np.put_along_axis, samples=[], method=False, differentiable=False)
+@public(
+    reference=np.put_along_axis,
+    samples=[
+        Sample(((3, 4), (3, 1)), args=(1,), prepare=lambda x, v: (x, COLUMNS, v), writes=True),
+        Sample(((3, 4), (2, 4)), args=(0,), prepare=lambda x, v: (x, ROWS_OF_FOUR, v), writes=True),
+    ],
+    method=False,
+    kink="of equal places the last write counts",
+)
 def put_along_axis(x: Tensor, indices: Any, values: Any, axis: int | None) -> None:
     """Write elements by their index along an axis, in place; gradients flow to ``values``.
 
@@ -191,9 +203,6 @@ def _check_within(name: str, idx: Tensor, shape: tuple[int, ...], but: int = -1)
     own = idx._spec.shape
     if len(own) != len(shape) or any(m > n for k, (m, n) in enumerate(zip(own, shape)) if k != but):
         raise ValueError(f"{name}: index of shape {own} does not fit inside shape {shape}, axis {but}")
-
-
-ROWS_OF_TWO = np.array([[0, 3], [2, -1]])
 
 
 @public(

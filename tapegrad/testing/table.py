@@ -141,8 +141,12 @@ def draw_sample(
         def call(*given: Any) -> Any:
             if sample.prepare is not None:
                 given = sample.prepare(*given)
+            if sample.writes:
+                plain = all(isinstance(x, np.ndarray) for x in given)
+                given = (given[0].copy() if plain else ns.as_tensor(given[0]).clone(), *given[1:])
             first = (list(given),) if sample.packed else given
-            return function(*sample.prefix, *first, *sample.args, **sample.kwargs)
+            out = function(*sample.prefix, *first, *sample.args, **sample.kwargs)
+            return given[0] if sample.writes else out
 
         return call
 

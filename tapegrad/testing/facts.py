@@ -1,4 +1,4 @@
-"""What each function takes, whether it has derivatives, and what these are at kinks: found by asking the table.
+"""What each function takes, which derivatives it has, and what these are at kinks: found by asking the table.
 
 Nothing is listed here.  Dtypes and orders of derivatives are found by recording each row and each public
 function's samples (nothing is computed), kinks by looking at which rows that recorded.
@@ -7,6 +7,7 @@ function's samples (nothing is computed), kinks by looking at which rows that re
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -109,8 +110,7 @@ def _describe(entry: Row | Public | Plain) -> Coverage:
     try:
         if isinstance(entry, Plain):
             return _plain(entry)
-        find = _of_row if isinstance(entry, Row) else _of_public
-        dtypes, order, by, kink = find(entry)  # type: ignore[operator]
+        dtypes, order, by, kink = _of_row(entry) if isinstance(entry, Row) else _of_public(entry)
     finally:
         current.tape = kept
     home, section = entry.home, entry.section
@@ -131,10 +131,12 @@ def _taken(attempts: Callable[[str], Iterator[Callable[[], Any]]]) -> tuple[str,
 
 def _succeeds(attempt: Callable[[], Any]) -> bool:
     current.tape = Tape()
-    try:
-        attempt()
-    except Exception:
-        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of complex numbers that become real ones
+        try:
+            attempt()
+        except Exception:
+            return False
     return True
 
 
@@ -170,7 +172,7 @@ def _of_public(entry: Public) -> tuple:
 
             def attempt(sample: Sample = sample, wanted: str = wanted) -> None:
                 operands, bind = draw_sample(sample, rng, wanted)
-                met = []
+                met: list[Any] = []
 
                 def call(*given: Any, **more: Any) -> Any:
                     given = tuple(_cast(value, dtype) for value in given)
@@ -188,7 +190,7 @@ def _of_public(entry: Public) -> tuple:
     if not entry.differentiable or not smooth:
         return _taken(attempts), 0.0, (), ""
     by = _differentiated_by(entry, smooth, rng)
-    kinks: dict[str, list[str]] = {}
+    kinks: dict[str, dict[str, None]] = {}
     order = np.inf
     for k, sample in enumerate(smooth):
         operands, bind = draw_sample(sample, rng)
@@ -227,7 +229,7 @@ def _differentiated_by(entry: Public, samples: Sequence[Sample], rng: np.random.
 def _order(
     function: Callable,
     operands: Sequence[np.ndarray],
-    kinks: dict[str, list[str]] | None = None,
+    kinks: dict[str, dict[str, None]] | None = None,
     orders: int = ORDERS,
 ) -> float:
     """Record derivatives of higher and higher order; the highest that there is (nothing is computed)."""
@@ -252,7 +254,7 @@ def _order(
 # --- kinks ----------------------------------------------------------------------------------------
 
 
-def _collect(outs: Sequence[Any], kinks: dict[str, list[str]]) -> None:
+def _collect(outs: Sequence[Any], kinks: dict[str, dict[str, None]]) -> None:
     """Enter the kinks of the rows that ``outs`` come from, or the indices that they use: text -> rows."""
     tape = current.tape
     tape.seal()
@@ -264,15 +266,13 @@ def _collect(outs: Sequence[Any], kinks: dict[str, list[str]]) -> None:
         seen.add(slot)
         op, spec = int(tape.code[slot, OP]), specs.table.by_id[int(tape.code[slot, SPEC])]
         row, grad = table_rows[op & OP_MASK], bool(op & GRAD)
-        if grad or not row.rules:  # without rules: a choice that derivatives follow, such as an order
-            text = _kink_of_row(row, poles=False)
-            if text and row.name not in kinks.setdefault(text, []):
-                kinks[text].append(row.name)
+        if row.kink and (grad or not row.rules):  # without rules: a choice that derivatives follow
+            kinks.setdefault(row.kink, {})[row.name] = None
         if grad or spec.kind in "iu":
             pending += [int(tape.code[slot, X + k]) for k in range(row.arity)]
 
 
-def _joined(kinks: dict[str, list[str]], entry: Public) -> str:
+def _joined(kinks: dict[str, dict[str, None]], entry: Public) -> str:
     """The kinks of a function: its own first, others with the names of the rows they come from."""
     parts = []
     for text, names in kinks.items():
@@ -286,17 +286,16 @@ def _is(name: str, entry: Public) -> bool:
     return row.kind is Kind.STRUCTURED or name in _names(entry)
 
 
-def _kink_of_row(row: Row, poles: bool = True) -> str:
-    """What the row says; else where its derivative is infinite (with ``poles=False``: though it is finite)."""
+def _kink_of_row(row: Row) -> str:
+    """What the row says; else where its derivative is infinite."""
     if row.kink or not row.guarded:
-        return row.kink if any(row.rules) or not row.public else ""
+        return row.kink
     places = []
     for k, (domain, rule) in enumerate(zip(row.domain, row.rules)):
         for point in (domain.low, *domain.avoid, domain.high) if rule is not None else ():
             if np.isfinite(point) and not np.isfinite(_slope(row, k, point)):
                 name = "xyz"[k] + " = " if row.arity > 1 else ""
-                if poles or np.isfinite(_value(row, k, point)):
-                    places.append(f"{name}{point:g}")
+                places.append(f"{name}{point:g}")
     return f"infinite at {', '.join(places)}" if places else ""
 
 
