@@ -125,7 +125,7 @@ STATIC = {
     **dict.fromkeys(("cholesky", "cholesky_adjoint", "lu", "lu_sign", "det", "log_abs_det"), ()),
     **dict.fromkeys(("basis_free", "complement", "expm", "expm_derivative", "qr", "svd", "svdvals"), ()),
     **dict.fromkeys(("eigh", "eigvalsh"), ("upper",)),
-    "svd_factors": (),
+    **dict.fromkeys(("svd_factors", "untied", "eigenvalues", "singular_values"), ()),
     "svd_solve": ("trans",),
     "solve_triangular": ("lower", "trans", "unit_diagonal"),
     "solve": ("trans",),
@@ -174,6 +174,7 @@ LINALG = {  # square matrices, their factors, right-hand sides; rectangular ones
     "solve_triangular": "ba", "solve": "baf", "eigh": "a", "eigvalsh": "a", "expm": "a",
     "expm_derivative": "aa", "svd": "r", "svdvals": "r", "qr": "r", "complement": "r", "svd_factors": "rt",
     "svd_solve": "crs", "apart": "rv", "basis_free": "ra",
+    "untied": "rv", "eigenvalues": "ae", "singular_values": "rs",
 }  # fmt: skip
 LIBRARY = ("eigh", "eigvalsh", "svd", "svdvals", "svd_factors", "svd_solve", "qr", "complement", "expm",
            "expm_derivative")  # fmt: skip
@@ -210,7 +211,8 @@ def draw_specs(r, row):
         m = r.choice([n, n, r.randrange(5)])
         kinds = {
             "a": (*batch, n, n), "f": (*batch, n + 1, n), "b": (*batch, n, r.randrange(3)),
-            "r": (*batch, m, n), "t": batch, "v": (*batch, n), "s": (*batch, (m + 1 + n) * min(m, n)),
+            "e": (*batch, n * n + n), "r": (*batch, m, n), "t": batch, "v": (*batch, n),
+            "s": (*batch, (m + 1 + n) * min(m, n)),
             "c": (*batch, r.choice([m, n]), r.randrange(3)),
         }  # fmt: skip
         dtype = np.dtype(r.choice(DTYPES[:2]))

@@ -93,6 +93,26 @@ def _apart(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     require(fits, f"{name}: shapes {x.shape} and {values.shape}")
 
 
+@_check("untied")
+def _untied(name: str, specs: tuple[Spec, ...], static: Static) -> None:
+    x, values = specs
+    _names(name, static)
+    _rectangular(name, (x,), {})
+    _alike(name, x, values)
+    require(values.shape == (*x.shape[:-2], x.shape[-1]), f"{name}: shapes {x.shape} and {values.shape}")
+
+
+@_check("eigenvalues", "singular_values")
+def _values(name: str, specs: tuple[Spec, ...], static: Static) -> None:
+    a, packed = specs
+    _rectangular(name, (a,), static)
+    _alike(name, a, packed)
+    m, n = a.shape[-2:]
+    width = n * n + n if name == "eigenvalues" else (m + 1 + n) * min(m, n)
+    fits = packed.shape == (*a.shape[:-2], width) and (m == n or name == "singular_values")
+    require(fits, f"{name}: a decomposition of shape {packed.shape} for shape {a.shape}")
+
+
 @_check("basis_free")
 def _basis_free(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     x, s = specs

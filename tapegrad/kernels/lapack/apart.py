@@ -6,9 +6,18 @@ from tapegrad.kernels.lapack.memory import refused
 from tapegrad.kernels.lapack.table import DERIVATIVE
 from tapegrad.kernels.memory import TO, T, array, int64
 
-__all__ = ["DIFFERENCES", "SUMS", "VALUES", "apart", "basis_free"]
+__all__ = ["DIFFERENCES", "SUMS", "VALUES", "apart", "basis_free", "untied", "values"]
 
 DIFFERENCES, SUMS, VALUES = range(3)
+
+
+def rounding(w, at, n, m, size):  # type: ignore[no-untyped-def]
+    """What values closer than this have in common is rounding."""
+    epsilon = T(2.220446049250313e-16) if size == 8 else T(1.1920929e-07)
+    scale = T(0)
+    for j in range(at, at + n):
+        scale = max(scale, abs(w[j]))
+    return T(T(scale * epsilon) * T(max(m, n)))
 
 
 def apart(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
@@ -19,13 +28,9 @@ def apart(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     """
     d = array(p, 5, int64)
     m, n, batch, mode = d[0], d[1], d[2], d[3]
-    epsilon = T(2.220446049250313e-16) if d[4] == 8 else T(1.1920929e-07)
     a, w, o = array(x, batch * m * n, T), array(y, batch * n, T), array(out, batch * m * n, TO)
     for b in range(batch):
-        scale = T(0)
-        for j in range(n):
-            scale = max(scale, abs(w[b * n + j]))
-        limit = T(T(scale * epsilon) * T(max(m, n)))
+        limit = rounding(w, b * n, n, m, d[4])
         for i in range(m):
             for j in range(n):
                 at = b * m * n + i * n + j
@@ -40,6 +45,41 @@ def apart(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
                     return DERIVATIVE + refused(b)
                 else:
                     o[at] = TO(v / divisor)
+    return 0
+
+
+def untied(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
+    """``x``, refused if a column that is not zero belongs to a value (of ``y``) that is equal to another.
+
+    ``p`` is m, n, batch, 0, itemsize.
+    """
+    d = array(p, 5, int64)
+    m, n, batch = d[0], d[1], d[2]
+    a, w, o = array(x, batch * m * n, T), array(y, batch * n, T), array(out, batch * m * n, TO)
+    for b in range(batch):
+        limit = rounding(w, b * n, n, m, d[4])
+        for i in range(b * m * n, (b + 1) * m * n):
+            o[i] = a[i]
+        for j in range(n):
+            v = w[b * n + j]
+            tied = (j > 0 and abs(T(w[b * n + j - 1] - v)) <= limit) or (
+                j + 1 < n and abs(T(w[b * n + j + 1] - v)) <= limit
+            )
+            if tied:
+                for i in range(m):
+                    if a[b * m * n + i * n + j] != 0:
+                        return DERIVATIVE + refused(b)
+    return 0
+
+
+def values(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
+    """The values in a decomposition's result (``y``); ``p`` is batch, step, start, count."""
+    d = array(p, 4, int64)
+    batch, step, start, count = d[0], d[1], d[2], d[3]
+    a, o = array(y, batch * step, T), array(out, batch * count, TO)
+    for b in range(batch):
+        for i in range(count):
+            o[b * count + i] = a[b * step + start + i]
     return 0
 
 

@@ -92,7 +92,7 @@ def coefficients(order, k):  # type: ignore[no-untyped-def]
     return c if k <= order else 0.0
 
 
-def squarings(w, n, size, along):  # type: ignore[no-untyped-def]
+def squarings(p, base, w, n, size, along):  # type: ignore[no-untyped-def]
     """The order to use, and how often to halve: ``64 * halvings + order``.
 
     With ``along`` the limits are those for the derivative, and the powers are not looked at.
@@ -123,11 +123,12 @@ def squarings(w, n, size, along):  # type: ignore[no-untyped-def]
     limit = 4.74
     if not along:
         limit = 4.25
-        fourth = norm(w, 2 * N, n) ** 0.25
-        sixth = norm(w, 3 * N, n) ** (1.0 / 6.0)
-        powers = max(fourth, sixth)
-        if powers < s:
-            s = powers
+        if s > limit:  # the least of bounds that powers give
+            one(p, size, n, base, W, A4, A4)
+            eighth = norm(w, W * N, n) ** 0.125
+            one(p, size, n, base, W, A4, A6)
+            powers = min(max(norm(w, 3 * N, n) ** (1.0 / 6.0), eighth), max(eighth, norm(w, W * N, n) ** 0.1))
+            s = min(s, T(powers))
     while s > limit:
         s = T(s * T(0.5))
         halvings += 1
@@ -170,7 +171,7 @@ def exponential(out, x, y, p, along):  # type: ignore[no-untyped-def]
         one(p, size, n, base, A2, A, A)
         one(p, size, n, base, A4, A2, A2)
         one(p, size, n, base, A6, A4, A2)
-        found = squarings(w, n, size, along)
+        found = squarings(p, base, w, n, size, along)
         order, halvings = found % 64, found // 64
         if order == 13 and not along:
             scale(w, n, halvings)

@@ -1,9 +1,9 @@
 """What derivatives of spectral decompositions divide by: gaps between eigenvalues, singular values.
 
-Where a divisor is zero there is no derivative, and `apart` refuses: the user gets a
-``numpy.linalg.LinAlgError``, not a NaN.  Only what is exactly zero may be divided by zero, and stays zero: so
-eigenvalues and singular values have their derivatives at any matrix, and vectors that nothing depends on
-do no harm.
+Where a gap is zero vectors have no derivative, and the user gets a ``numpy.linalg.LinAlgError``, not a NaN:
+`untied` refuses cotangents of vectors that share a value, and `apart`, which divides, whatever is not zero
+but divided by zero (that is left to forward mode).  Vectors that nothing depends on do no harm, and values
+have rules of their own, without gaps.
 """
 
 from __future__ import annotations
@@ -17,12 +17,20 @@ from tapegrad.ops.table import Out, Row, ns, structured
 from tapegrad.spec import Spec
 from tapegrad.tensor import Tensor
 
-__all__ = ["APART", "BASIS_FREE", "DIFFERENCES", "SUMS", "VALUES", "apart", "basis_free"]
+__all__ = [
+    "APART", "BASIS_FREE", "DIFFERENCES", "SUMS", "UNTIED", "VALUES", "apart", "basis_free", "untied",
+    "values_shape",
+]  # fmt: skip
 
 
 def apart(x: Tensor, values: Tensor, mode: int) -> Tensor:
     """``x[i, j]`` over ``values[j] - values[i]``, over ``values[i] + values[j]``, or over ``values[j]``."""
     return record(APART, (x, values), {"mode": mode})
+
+
+def untied(x: Tensor, values: Tensor) -> Tensor:
+    """``x``; refused if a column that is not zero belongs to a value that is equal to another."""
+    return record(UNTIED, (x, values))
 
 
 def basis_free(x: Tensor, s: Tensor) -> Tensor:
@@ -35,6 +43,16 @@ def _apart_shape(x: Spec, values: Spec, mode: int) -> Out:
     if values.shape != (*x.shape[:-2], n) or values.dtype is not x.dtype or (mode != VALUES and m != n):
         raise ValueError(f"apart: shapes {x.shape} and {values.shape}")
     return Out(x.shape, x.dtype, (m, n, size_of(x.shape[:-2]), mode, x.dtype.itemsize))
+
+
+def _untied_shape(x: Spec, values: Spec) -> Out:
+    return _apart_shape(x, values, VALUES)
+
+
+def values_shape(a: Spec, packed: Spec, start: int, count: int) -> Out:
+    """Values in the result of a decomposition, from ``start`` on."""
+    params = (size_of(packed.shape[:-1]), packed.shape[-1], start, count)
+    return Out((*packed.shape[:-1], count), packed.dtype, params)
 
 
 def _apart_rule_values(g: Tensor, out: Tensor, x: Tensor, values: Tensor, mode: int) -> Tensor:
@@ -71,8 +89,17 @@ BASIS_FREE: Row = structured(
     2,
     _basis_free_shape,
     rules=(lambda g, out, x, s: g, None),
-    linear=(0,),
     batch=alone("basis_free"),
     underivable="what depends on the choice of a basis has no derivative",
     doc="The first operand, refused unless the second is symmetric up to rounding.",
+)
+UNTIED: Row = structured(
+    "untied",
+    kernels.untied,
+    2,
+    _untied_shape,
+    rules=(lambda g, out, x, values: g, None),
+    batch=alone("untied"),
+    underivable="equal values have no derivative of what belongs to one of them",
+    doc="The first operand, refused if a column that is not zero belongs to a value that is not alone.",
 )

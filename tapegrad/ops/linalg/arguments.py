@@ -15,11 +15,12 @@ from tapegrad.ops.movement import STRIDED, all_batched, broadcasted, reshaped
 from tapegrad.ops.record import as_inexact, as_operand, cast, record, record_layout
 from tapegrad.ops.table import ROWS
 from tapegrad.spec import Spec, broadcast_shapes, result_dtype
+from tapegrad.tape import current
 from tapegrad.tensor import Tensor, tensor_from_array
 
 __all__ = [
-    "SINGULAR", "adjusted", "alone", "definite", "each", "identity", "matrices", "matrix", "part",
-    "rectangular", "shared_table", "square", "symmetric", "system",
+    "SINGULAR", "adjusted", "alone", "definite", "differentiated", "each", "identity", "matrices", "matrix",
+    "part", "rectangular", "shared_table", "square", "symmetric", "system",
 ]  # fmt: skip
 
 SINGULAR = "singular matrix"
@@ -93,6 +94,11 @@ def system(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor, tuple[int, ...]]:
 def identity(a: Tensor) -> Tensor:
     eye = tensor_from_array(np.eye(a._spec.shape[-1], dtype=a._spec.dtype))
     return broadcasted(eye, a._spec.shape)
+
+
+def differentiated(x: Tensor) -> bool:
+    """Whether what is computed from ``x`` now may be asked for a derivative."""
+    return bool(x._rg) and current.tape.grad_enabled
 
 
 # --- several results in one ------------------------------------------------------------------------

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tapegrad.kernels.lapack import apart as apart_kernels
 from tapegrad.kernels.lapack import eigen as kernels
 from tapegrad.ops.axes import size_of
 from tapegrad.ops.contraction import matrix_product
-from tapegrad.ops.linalg.apart import DIFFERENCES, apart
-from tapegrad.ops.linalg.arguments import alone, matrix, part, shared_table, square, symmetric
+from tapegrad.ops.linalg.apart import DIFFERENCES, apart, untied, values_shape
+from tapegrad.ops.linalg.arguments import alone, differentiated, matrix, part, shared_table, square, symmetric
 from tapegrad.ops.movement import reshaped
 from tapegrad.ops.record import composite, record
 from tapegrad.ops.table import Out, Row, Sample, public, structured
@@ -57,15 +58,21 @@ def _eigh_rule(g: Tensor, out: Tensor, x: Tensor, upper: bool) -> Tensor:
     n = x._spec.shape[-1]
     v, w = eigen_parts(out, n)
     gv, gw = eigen_parts(g, n)
-    inner = apart(matrix_product(v, gv, True), w, DIFFERENCES)
+    inner = apart(matrix_product(v, untied(gv, w), True), w, DIFFERENCES)
     whole = matrix_product(matrix_product(v, inner) + _by_columns(v, gw), v, False, True)
     return (whole + whole.mT) * 0.5
 
 
-def _eigvalsh_rule(g: Tensor, out: Tensor, x: Tensor, upper: bool) -> Tensor:
-    # V diag(g) V': vectors are computed here, as doing without them makes the values quicker by more
-    v, _ = eigen_parts(record(EIGH, (x,), {"upper": upper}), x._spec.shape[-1])
+def _values_rule(g: Tensor, out: Tensor, x: Tensor, packed: Tensor) -> Tensor:
+    v, _ = eigen_parts(packed, x._spec.shape[-1])
     return matrix_product(_by_columns(v, g), v, False, True)
+
+
+def _values_shape(a: Spec, packed: Spec) -> Out:
+    n = square("eigenvalues", a)
+    if packed.shape != (*a.shape[:-2], n * n + n) or packed.dtype is not a.dtype:
+        raise ValueError(f"eigenvalues: a decomposition of shape {packed.shape} for shape {a.shape}")
+    return values_shape(a, packed, n * n, n)
 
 
 NOT_FOUND = "eigenvalues were not found, or the matrix is not finite"
@@ -87,11 +94,20 @@ EIGVALSH: Row = structured(
     kernels.eigh,
     1,
     _eigvalsh_shape,
-    rules=(_eigvalsh_rule,),
     batch=alone("eigvalsh"),
     refusal=NOT_FOUND,
+    doc="Eigenvalues of symmetric matrices, in ascending order; no derivative.",
+)
+
+EIGENVALUES: Row = structured(
+    "eigenvalues",
+    apart_kernels.values,
+    2,
+    _values_shape,
+    rules=(_values_rule, None),
+    batch=alone("eigenvalues"),
     underivable=EQUAL,
-    doc="Eigenvalues of symmetric matrices, in ascending order.",
+    doc="Eigenvalues of a matrix, from its decomposition (second operand).",
 )
 
 # --- public functions -----------------------------------------------------------------------------
@@ -159,8 +175,9 @@ def eigh(x: Any, /, UPLO: str = "L") -> EighResult:
     """
     upper = _upper("eigh", UPLO)
     x = matrix("eigh", x)
-    vectors, values = eigen_parts(record(EIGH, (x,), {"upper": upper}), x._spec.shape[-1])
-    return EighResult(values, vectors)
+    packed = record(EIGH, (x,), {"upper": upper})
+    vectors, _ = eigen_parts(packed, x._spec.shape[-1])
+    return EighResult(record(EIGENVALUES, (x, packed)), vectors)
 
 
 @public(home="linalg", reference=np.linalg.eigvalsh, samples=SAMPLES)
@@ -182,4 +199,7 @@ def eigvalsh(x: Any, /, UPLO: str = "L") -> Tensor:
     [[1.0, 0.0], [0.0, 1.0]]
     """
     upper = _upper("eigvalsh", UPLO)
-    return record(EIGVALSH, (matrix("eigvalsh", x),), {"upper": upper})
+    x = matrix("eigvalsh", x)
+    if differentiated(x):
+        return record(EIGENVALUES, (x, record(EIGH, (x,), {"upper": upper})))
+    return record(EIGVALSH, (x,), {"upper": upper})

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tapegrad.kernels.lapack import apart as apart_kernels
 from tapegrad.kernels.lapack import svd as kernels
 from tapegrad.ops.axes import size_of
 from tapegrad.ops.contraction import matrix_product
-from tapegrad.ops.linalg.apart import DIFFERENCES, SUMS, VALUES, apart
-from tapegrad.ops.linalg.arguments import alone, matrices, part, rectangular, shared_table
+from tapegrad.ops.linalg.apart import DIFFERENCES, SUMS, VALUES, apart, untied, values_shape
+from tapegrad.ops.linalg.arguments import alone, differentiated, matrices, part, rectangular, shared_table
 from tapegrad.ops.linalg.qr import complement
 from tapegrad.ops.movement import reshaped
 from tapegrad.ops.record import composite, record
@@ -60,21 +61,29 @@ def _svd_rule(g: Tensor, out: Tensor, x: Tensor) -> Tensor:
     m, n = x._spec.shape[-2:]
     u, s, vh = singular_parts(out, m, n)
     gu, gs, gvh = singular_parts(g, m, n)
-    left, right = _skew(matrix_product(u, gu, True)), _skew(matrix_product(vh, gvh, False, True))
+    gu, gv = untied(gu, s), untied(gvh.mT, s)
+    left, right = _skew(matrix_product(u, gu, True)), _skew(matrix_product(vh, gv))
     inner = (apart(left + right, s, DIFFERENCES) + apart(left - right, s, SUMS)) * 0.5
     rows = matrix_product(u, inner) + _columns(u, gs)
     if m > n:
         rows = rows + apart(_outside(u, gu), s, VALUES)
     whole = matrix_product(rows, vh)
     if n > m:
-        whole = whole + matrix_product(u, apart(_outside(vh.mT, gvh.mT), s, VALUES), False, True)
+        whole = whole + matrix_product(u, apart(_outside(vh.mT, gv), s, VALUES), False, True)
     return whole
 
 
-def _svdvals_rule(g: Tensor, out: Tensor, x: Tensor) -> Tensor:
-    # U diag(g) V': vectors are computed here, as doing without them makes the values quicker by more
-    u, _, vh = singular_parts(record(SVD, (x,)), *x._spec.shape[-2:])
+def _values_rule(g: Tensor, out: Tensor, x: Tensor, packed: Tensor) -> Tensor:
+    u, _, vh = singular_parts(packed, *x._spec.shape[-2:])
     return matrix_product(_columns(u, g), vh)
+
+
+def _values_shape(a: Spec, packed: Spec) -> Out:
+    m, n = rectangular("singular_values", a)
+    k = min(m, n)
+    if packed.shape != (*a.shape[:-2], (m + 1 + n) * k) or packed.dtype is not a.dtype:
+        raise ValueError(f"singular_values: a decomposition of shape {packed.shape} for shape {a.shape}")
+    return values_shape(a, packed, m * k, k)
 
 
 NOT_FOUND = "singular values were not found, or the matrix is not finite"
@@ -96,11 +105,20 @@ SVDVALS: Row = structured(
     kernels.svd,
     1,
     lambda a: svd_sizes("svdvals", a, True),
-    rules=(_svdvals_rule,),
     batch=alone("svdvals"),
     refusal=NOT_FOUND,
+    doc="Singular values, in descending order; no derivative.",
+)
+
+SINGULAR_VALUES: Row = structured(
+    "singular_values",
+    apart_kernels.values,
+    2,
+    _values_shape,
+    rules=(_values_rule, None),
+    batch=alone("singular_values"),
     underivable=EQUAL,
-    doc="Singular values, in descending order.",
+    doc="Singular values of a matrix, from its decomposition (second operand).",
 )
 
 # --- public functions -----------------------------------------------------------------------------
@@ -194,7 +212,9 @@ def svd(
         return svdvals(x)
     x = matrices("svd", x)
     m, n = x._spec.shape[-2:]
-    u, s, vh = singular_parts(record(SVD, (x,)), m, n)
+    packed = record(SVD, (x,))
+    u, _, vh = singular_parts(packed, m, n)
+    s = record(SINGULAR_VALUES, (x, packed))
     if full_matrices and m > n:
         u = ns.concatenate([u, complement(u)], axis=-1)
     if full_matrices and n > m:
@@ -230,4 +250,7 @@ def svdvals(x: Any, /) -> Tensor:
     >>> tg.linalg.svdvals([[0.0, 2.0], [1.0, 0.0]])
     tensor([2., 1.])
     """
-    return record(SVDVALS, (matrices("svdvals", x),))
+    x = matrices("svdvals", x)
+    if differentiated(x):
+        return record(SINGULAR_VALUES, (x, record(SVD, (x,))))
+    return record(SVDVALS, (x,))
