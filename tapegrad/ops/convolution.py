@@ -9,13 +9,13 @@ its adjoint by ``w``.  So derivatives of any order are convolutions again, and t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tapegrad.kernels import convolution as kernels
 from tapegrad.ops.movement import all_batched, permuted, reshaped
 from tapegrad.ops.record import record
-from tapegrad.ops.table import ROWS, Out, Row, structured
+from tapegrad.ops.table import ROWS, Out, Row, ns, structured
 from tapegrad.spec import Spec
 from tapegrad.tensor import Tensor
 
@@ -105,13 +105,23 @@ def _weight_shape(
 # --- rows -----------------------------------------------------------------------------------------
 
 
+def by_parts(function: Callable, x: Tensor, y: Tensor) -> Tensor:
+    """A bilinear function of complex operands, from that of real ones."""
+    a, b, c, d = ns.real(x), ns.imag(x), ns.real(y), ns.imag(y)
+    return ns.complex(function(a, c) - function(b, d), function(a, d) + function(b, c))
+
+
 def convolution(x: Tensor, w: Tensor, static: Static) -> Tensor:
     """Record a convolution; ``static`` holds the four words of ``GEOMETRY``."""
+    if x._spec.kind == "c":
+        return by_parts(lambda x, w: convolution(x, w, static), x, w)
     return record(CONVOLUTION, (x, w), {k: static[k] for k in GEOMETRY})
 
 
 def adjoint_by_input(g: Tensor, w: Tensor, size: tuple[int, ...], static: Static) -> Tensor:
     """Record a convolution's adjoint by an image of height and width ``size``."""
+    if g._spec.kind == "c":
+        return by_parts(lambda g, w: adjoint_by_input(g, w, size, static), g, w)
     return record(CONVOLUTION_INPUT, (g, w), {"size": size, **{k: static[k] for k in GEOMETRY}})
 
 

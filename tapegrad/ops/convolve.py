@@ -10,7 +10,7 @@ import numpy as np
 
 from tapegrad.ops.convolution import adjoint_by_input, convolution
 from tapegrad.ops.movement import reshaped
-from tapegrad.ops.record import as_operand, cast, composite
+from tapegrad.ops.record import as_operand, cast, composite, conjugated
 from tapegrad.ops.table import Sample, ns, public
 from tapegrad.spec import INT64, result_dtype
 from tapegrad.tensor import Tensor
@@ -403,6 +403,8 @@ def _sliding(name: str, a: Any, v: Any, mode: Any, turned: bool) -> Tensor:
     if mode not in paddings:
         raise ValueError(f"{name}: mode must be one of 'valid', 'same', or 'full' (got {mode!r})")
     weight = ns.flip(shorter, axis=3) if turned else shorter
+    if not turned:  # the second vector is conjugated, whichever is slid along the other
+        longer, weight = (conjugated(longer), weight) if back else (longer, conjugated(weight))
     static = {"stride": (1, 1), "padding": (0, 0, *paddings[mode]), "dilation": (1, 1), "groups": 1}
     out = convolution(longer, weight, static)
     out = reshaped(out, (out._spec.size,))

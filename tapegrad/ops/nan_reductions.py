@@ -110,12 +110,13 @@ def _spread(name: str, x: Any, axis: Any, dtype: Any, ddof: float, keepdims: boo
     x, (there, count), axes = _counted(name, x, axis, dtype)
     mean = ns.sum(ns.where(there, x, 0.0), axis=axes, keepdims=True) / count
     d = ns.where(there, x - mean, 0.0)
-    freedom = count - float(ddof)
+    freedom = (ns.real(count) if count._spec.kind == "c" else count) - float(ddof)
     freedom = ns.where(ns.greater(freedom, 0.0), freedom, math.nan)
     if root:  # the norm's derivative is 0 where it is 0
         norm = ns.vector_norm(d, axis=axes, keepdims=True)
         return _shrunk(norm / ns.sqrt(freedom), axes, keepdims)
-    return _shrunk(ns.sum(d * d, axis=axes, keepdims=True) / freedom, axes, keepdims)
+    squares = ns.square(ns.real(d)) + ns.square(ns.imag(d)) if d._spec.kind == "c" else d * d
+    return _shrunk(ns.sum(squares, axis=axes, keepdims=True) / freedom, axes, keepdims)
 
 
 @public(

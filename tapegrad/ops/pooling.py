@@ -64,6 +64,7 @@ MAX_POOL: Row = structured(
     _reduced("max_pool"),
     rules=(lambda g, out, x, **static: record(POOL_SHARES, (g, x, out), static),),
     batch=_batch("max_pool"),
+    kink="ties share evenly",
     doc="The greatest element of each window over the last two axes; NaN if there is one.",
 )
 POOL_SHARES: Row = structured(
@@ -96,6 +97,7 @@ SUM_POOL: Row = structured(
     ),
     linear=(0,),
     batch=_batch("sum_pool"),
+    complex=True,
     doc="The sum of each window over the last two axes.",
 )
 SUM_POOL_ADJOINT: Row = structured(
@@ -106,6 +108,7 @@ SUM_POOL_ADJOINT: Row = structured(
     rules=(lambda g, out, x, size, **static: record(SUM_POOL, (g,), static),),
     linear=(0,),
     batch=_batch("sum_pool_adjoint"),
+    complex=True,
     doc="A value for each window, added to all of its elements.",
 )
 

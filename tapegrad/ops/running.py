@@ -53,12 +53,16 @@ def _log_rule(g: Tensor, out: Tensor, x: Tensor, axis: int) -> Tensor:
     return ns.where(nothing, 0.0, ns.exp(x - level)) * _linear(g, factor, axis, True)
 
 
-def _running(name: str, kernel: Any, rule: Any, doc: str) -> Row:
-    return structured(name, kernel, 1, _shape, rules=(rule,), batch=_batch(name), split="along", doc=doc)
+def _running(name: str, kernel: Any, rule: Any, doc: str, kink: str = "") -> Row:
+    rules, batch = (rule,), _batch(name)
+    return structured(name, kernel, 1, _shape, rules=rules, batch=batch, split="along", kink=kink, doc=doc)
 
 
-RUNNING_MAX = _running("cummax", kernels.running_max, _extreme_rule, "Running maxima along an axis.")
-RUNNING_MIN = _running("cummin", kernels.running_min, _extreme_rule, "Running minima along an axis.")
+TIES = "ties share evenly"
+
+
+RUNNING_MAX = _running("cummax", kernels.running_max, _extreme_rule, "Running maxima along an axis.", TIES)
+RUNNING_MIN = _running("cummin", kernels.running_min, _extreme_rule, "Running minima along an axis.", TIES)
 LOGCUMSUMEXP = _running(
     "logcumsumexp",
     kernels.logcumsumexp,

@@ -52,6 +52,7 @@ def _extreme(name: str, kernel: Any, what: str) -> Row:
         _scatter_shape,
         rules=(_extreme_rule, None),
         batch=_extreme_batch(name),
+        kink="ties share evenly",
         doc=f"The {what} of the blocks of equal number; zeros for numbers without any.",
     )
 
@@ -150,7 +151,7 @@ def segment_sum(data: Any, segment_ids: Any, num_segments: int | None = None) ->
 
 
 def _mean_reference(x: Any, ids: Any, num_segments: int | None = None) -> Any:
-    total = _reference(np.add, 0)(x.astype(float), ids, num_segments)
+    total = _reference(np.add, 0)(x / 1, ids, num_segments)
     count = np.bincount(ids, minlength=len(total)).clip(1)
     return total / count.reshape(-1, *[1] * (x.ndim - 1))
 
@@ -169,7 +170,7 @@ def segment_mean(data: Any, segment_ids: Any, num_segments: int | None = None) -
     x, ids, width, count, shape = _prepare(
         "segment_mean", floating(data, "segment_mean"), segment_ids, num_segments
     )
-    counts = ns.maximum(cast(_counts(ids, count), x._spec.dtype), 1.0)
+    counts = cast(ns.maximum(_counts(ids, count), 1), x._spec.dtype)
     return ns.divide(scatter_add(x, ids, width, shape), _beside(counts, shape))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from tapegrad.ops.gathers import scatter_add
 from tapegrad.ops.movement import reshaped
 from tapegrad.ops.numeric import floating
-from tapegrad.ops.record import as_operand, cast, composite
+from tapegrad.ops.record import as_operand, cast, composite, conjugated
 from tapegrad.ops.table import Domain, Sample, ns, public
 from tapegrad.spec import INT64, result_dtype
 from tapegrad.tensor import Tensor, tensor_from_array
@@ -131,7 +131,7 @@ def cov(
         warnings.warn("cov: degrees of freedom <= 0", RuntimeWarning, stacklevel=3)
         factor = 0.0
     d = x - mean
-    out = ns.matmul(d, ns.matrix_transpose(d if w is None else d * w)) / factor
+    out = ns.matmul(d, conjugated(ns.matrix_transpose(d if w is None else d * w))) / factor
     return ns.squeeze(out)
 
 
@@ -158,8 +158,11 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
     c = cov(x, y, rowvar, dtype=dtype)
     if c._spec.ndim == 0:
         return ns.divide(c, c)
-    scale = ns.sqrt(ns.diagonal(c))
+    scale = ns.diagonal(c)
+    scale = ns.sqrt(ns.real(scale) if c._spec.kind == "c" else scale)
     c = c / reshaped(scale, (scale._spec.size, 1)) / scale
+    if c._spec.kind == "c":
+        return ns.complex(ns.clip(ns.real(c), -1.0, 1.0), ns.clip(ns.imag(c), -1.0, 1.0))
     return ns.clip(c, -1.0, 1.0)
 
 

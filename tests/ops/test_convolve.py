@@ -218,3 +218,30 @@ X, W = np.zeros((1, 2, 4, 4)), np.zeros((2, 2, 3, 3))
 def test_errors(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def complex_normal(*shape):
+    return normal(*shape) + 1j * normal(*shape)
+
+
+def test_complex_convolutions_are_pytorchs():
+    torch = pytest.importorskip("torch")
+    x, w = complex_normal(2, 2, 5, 6), complex_normal(3, 2, 2, 3)
+    a, b = (torch.tensor(v, requires_grad=True) for v in (x, w))
+    c, d = (tg.tensor(v, requires_grad=True) for v in (x, w))
+    torch.nn.functional.conv2d(a, b, stride=2).abs().sum().backward()
+    tg.conv2d(c, d, stride=2).abs().sum().backward()
+    np.testing.assert_allclose(c.grad.numpy(), a.grad.numpy(), rtol=1e-10)
+    np.testing.assert_allclose(d.grad.numpy(), b.grad.numpy(), rtol=1e-10)
+
+
+def test_complex_vectors():
+    for n, m in ((5, 3), (2, 4), (1, 1)):
+        a, v = complex_normal(n), complex_normal(m)
+        for mode in ("full", "same", "valid"):
+            for f in ("convolve", "correlate"):
+                expected = getattr(np, f)(a, v, mode)
+                np.testing.assert_allclose(getattr(tg, f)(a, v, mode).numpy(), expected, rtol=1e-13)
+                np.testing.assert_allclose(
+                    getattr(tg, f)(a, v.real, mode).numpy(), getattr(np, f)(a, v.real, mode)
+                )

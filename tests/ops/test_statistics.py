@@ -179,3 +179,13 @@ def test_a_segment_out_of_bounds_that_is_computed():
     ids = tg.tensor([0, 1]) * 5
     with pytest.raises(IndexError, match="scatter_max: index out of bounds"):
         tg.segment_max(tg.ones(2), ids, 2).numpy()
+
+
+def test_complex_observations():
+    z = X + 1j * RNG.normal(size=X.shape)
+    for more in ({}, {"aweights": A}):
+        same(lambda xp, more=more: xp.cov(z, **more))
+    same(lambda xp: xp.corrcoef(z))
+    same(lambda xp: xp.nanvar(np.where(X > 1, np.nan, z), axis=1, ddof=1))
+    same(lambda xp: xp.nanstd(np.where(X > 1, np.nan, z)))
+    same(lambda xp: xp.interp(X[0], [0.0, 1.0, 2.0], [1.0, 1j, 2 - 1j]))
