@@ -19,6 +19,8 @@ import math
 import numpy as np
 
 from tapegrad.kernels.math import holomorphic
+from tapegrad.kernels.math.bessel import j0, j1, jv_n, y0, y1  # noqa: F401
+from tapegrad.kernels.math.bessel_modified import i0, i0e, i0e_1, i0e_n, i1, i1e, iv_n  # noqa: F401
 from tapegrad.kernels.math.beta import beta, betaln, binom, lgamma_step, poch, psi_step  # noqa: F401
 from tapegrad.kernels.math.circular import (  # noqa: F401
     NEAR,

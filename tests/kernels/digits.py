@@ -25,7 +25,16 @@ COUNT = {"intense": 20_000, "dev": 600}.get(os.environ.get("TAPEGRAD_HYPOTHESIS"
 
 
 # Files of kernels.math whose functions test_special_math.py is about.
-SPECIAL_FILES = {"beta", "entropy", "gamma_function", "inverse_error", "quotients", "scaled_error"}
+SPECIAL_FILES = {
+    "bessel",
+    "bessel_modified",
+    "beta",
+    "entropy",
+    "gamma_function",
+    "inverse_error",
+    "quotients",
+    "scaled_error",
+}
 
 
 def is_special(row: Row) -> bool:

@@ -149,6 +149,37 @@ CASES = {
         (both(around(9.0, 20.0), around(0.0, 8.0)), both(around(20.0, 100.0), around(0.0, 8.0))),
         100,
     ),
+    "i0": Case(lambda x: mp.besseli(0, x), (around(-8.0, 8.0), around(8.0, 80.0), TINY), 5),
+    "i1": Case(lambda x: mp.besseli(1, x), (around(-8.0, 8.0), around(8.0, 80.0), TINY), 5),
+    "i0e": Case(
+        lambda x: mp.besseli(0, x) * mp.exp(-abs(x)), (around(-8.0, 8.0), around(8.0, 700.0), TINY), 4
+    ),
+    "i1e": Case(
+        lambda x: mp.besseli(1, x) * mp.exp(-abs(x)), (around(-8.0, 8.0), around(8.0, 700.0), TINY), 4
+    ),
+    "i0e_1": Case(
+        lambda x: (mp.besseli(0, x) - mp.besseli(1, x)) * mp.exp(-x),
+        (around(0.0, 8.0), around(8.0, 700.0)),
+        16,
+    ),
+    "i0e_n": Case(
+        lambda n, x: mp.binomial(2 * n, n) / 2**n * mp.hyp1f1(n + 0.5, n + 1, -2 * x),
+        (both(always(2.0), around(0.0, 30.0)), both(always(3.0), around(20.0, 300.0))),
+        20,
+        30,
+    ),
+    "iv_n": Case(
+        lambda n, x: mp.besseli(n, x) / x**n,
+        (both(always(1.0), around(0.1, 50.0)), both(always(2.0), around(0.1, 80.0))),
+        24,
+        30,
+    ),
+    "jv_n": Case(
+        lambda n, x: mp.besselj(n, x) / x**n,
+        (both(always(1.0), around(0.1, 3.0)), both(always(2.0), around(0.1, 3.5))),
+        8,
+        30,
+    ),
     "log1prel": Case(lambda x: mp.log1p(x) / x, (around(-0.99, 5.0), magnitudes(1.0, 1e30, False), TINY), 3),
     "log1prel_n": Case(
         lambda n, x: mp.hyp2f1(n + 1, n + 1, n + 2, -x) / (n + 1),
@@ -159,8 +190,35 @@ CASES = {
 }
 
 
+WAVES = {
+    "j0": lambda x: mp.besselj(0, x),
+    "j1": lambda x: mp.besselj(1, x),
+    "y0": lambda x: mp.bessely(0, x),
+    "y1": lambda x: mp.bessely(1, x),
+}
+
+
 def test_every_kernel_has_a_case() -> None:
-    assert {row.name for row in ROWS.values() if is_special(row)} == set(CASES)
+    assert {row.name for row in ROWS.values() if is_special(row)} == {*CASES, *WAVES}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", WAVES)
+def test_bessel_functions(name: str, dtype: str) -> None:
+    """Relative to the greater of the value and of the amplitude of the wave."""
+    rng = np.random.default_rng(3)
+    draws = (around(0.01, 8.0), around(8.0, 100.0), around(1e3, 1e4), around(0.99e6, 1.01e6))
+    x = np.concatenate([draw(rng) for draw in draws]).astype(dtype)
+    signs = np.ones_like(x) if name[0] == "y" else rng.choice([-1, 1], len(x)).astype(dtype)
+    exact = np.array([float(WAVES[name](mp.mpf(float(v)))) for v in signs * x])
+    unit = np.finfo(dtype).eps * np.maximum(np.abs(exact), np.sqrt(2 / np.pi / np.maximum(x, 1.0)))
+    for run in (compiled, plain):
+        if run is plain and dtype == "float32":
+            continue
+        assert (np.abs(run(name, signs * x) - exact) <= (16 if dtype == "float64" else 1) * unit).all()
+    # the zeros below 8 of the first kind have all digits
+    for zero in (2.404825557695773, 5.520078110286311) if name == "j0" else ():
+        assert abs(compiled(name, np.array([zero]))[0] / float(mp.besselj(0, mp.mpf(zero))) - 1) < 1e-14
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -204,7 +262,26 @@ SPECIAL = [
     -INF,
     NAN,
 ]
-ONE = ["gamma", "gammasgn", "erfcx", "log_ndtr", "erfinv", "erfcinv", "ndtri", "entr", "exprel"]
+ONE = [
+    "gamma",
+    "gammasgn",
+    "i0",
+    "i1",
+    "i0e",
+    "i1e",
+    "j0",
+    "j1",
+    "y0",
+    "y1",
+    "erfcx",
+    "log_ndtr",
+    "erfinv",
+    "erfcinv",
+    "ndtri",
+    "entr",
+    "exprel",
+]
+BESSEL = ["i0", "i1", "j0", "j1", "y0", "y1"]
 GAMMA = ["beta", "betaln", "poch", "binom"]
 TWO = ["rel_entr", "kl_div", *GAMMA]
 
@@ -212,13 +289,17 @@ TWO = ["rel_entr", "kl_div", *GAMMA]
 @pytest.mark.parametrize("name", [*ONE, *TWO])
 def test_special_values(name: str) -> None:
     special = pytest.importorskip("scipy.special")
-    # SciPy's gamma and beta functions are infinite for some NaNs, NaN for some large numbers
-    x = np.array([v for v in SPECIAL if v == 0 or 1e-30 < abs(v) < 1e30] if name in GAMMA else SPECIAL)
+    # SciPy's gamma and beta functions are infinite for some NaNs, NaN for some large numbers; and its
+    # Bessel functions lose the angle of large ones
+    x = np.array(
+        [v for v in SPECIAL if v == 0 or 1e-30 < abs(v) < 1e30] if name in (*GAMMA, *BESSEL) else SPECIAL
+    )
     columns = [x] if name in ONE else [a.ravel().copy() for a in np.meshgrid(x, x)]
     with np.errstate(all="ignore"):
         expected = getattr(special, name)(*columns)
+    tolerance = {"rtol": 1e-13 if name in GAMMA else 1e-14, "atol": 1e-15 if name in BESSEL else 0.0}
     for run in (compiled, plain):
-        np.testing.assert_allclose(run(name, *columns), expected, rtol=1e-13 if name in GAMMA else 1e-14)
+        np.testing.assert_allclose(run(name, *columns), expected, **tolerance)
     single = [c.astype(np.float32) for c in columns]
     with np.errstate(all="ignore"):
         expected = getattr(special, name)(*single).astype(float)
@@ -228,6 +309,10 @@ def test_special_values(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "x", "expected"),
     [
+        *[(name, INF, 0.0) for name in ("j0", "j1", "y0", "y1", "i0e", "i1e")],
+        ("i0", -INF, INF),
+        ("i1", -INF, -INF),
+        ("j0", 1e100, float(mp.besselj(0, mp.mpf(1e100)))),
         ("sinc", 0.0, 1.0),
         ("sinc", 3.0, 0.0),
         ("sinc", INF, 0.0),
@@ -236,4 +321,4 @@ def test_special_values(name: str) -> None:
     ],
 )
 def test_exact_values(name: str, x: float, expected: float) -> None:
-    assert compiled(name, np.array([x]))[0] == expected
+    assert compiled(name, np.array([x]))[0] == (pytest.approx(expected, 1e-15) if x == 1e100 else expected)
