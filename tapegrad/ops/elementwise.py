@@ -31,7 +31,7 @@ def _modulus(x: Tensor) -> Tensor:
 def _direction(x: Tensor) -> Tensor:
     size = _modulus(x)
     size = ns.where(ns.equal(size, 0.0), 1.0, size)
-    return ns.complex(ns.real(x) / size, ns.imag(x) / size)
+    return ns.complex(ns.real(x) / size + 0.0, ns.imag(x) / size + 0.0)  # both zeros give 0
 
 
 section("arithmetic")

@@ -100,7 +100,7 @@ def exp2(z):
 def expm1(z):
     x, y = np.float64(real(z)), np.float64(imag(z))
     if y == 0.0:
-        return join(expm1_(x), y)
+        return join(expm1_(x) + 0.0, y)
     if not np.fabs(y) < INF or x > FAR:
         w = exp(join(x, y))
         return join(np.float64(real(w)) - 1.0, np.float64(imag(w)))
@@ -211,6 +211,8 @@ def power(z, w):
 def sinh_parts(x, y):
     if y == 0.0:
         return join(sinh_(x), y)
+    if np.fabs(x) == INF and not np.fabs(y) < INF:
+        return join(x, NAN)
     if x == 0.0 and not np.fabs(y) < INF:
         return join(np.copysign(0.0, x), sine(y))
     if np.fabs(x) > FAR and np.fabs(y) < INF:
@@ -221,6 +223,8 @@ def sinh_parts(x, y):
 def cosh_parts(x, y):
     if y == 0.0:
         return join(cosh_(x), np.copysign(0.0, x) * y)
+    if np.fabs(x) == INF and not np.fabs(y) < INF:
+        return join(INF, NAN)
     if x == 0.0 and not np.fabs(y) < INF:
         return join(cosine(y), np.copysign(0.0, x))
     if np.fabs(x) > FAR and np.fabs(y) < INF:
@@ -229,14 +233,19 @@ def cosh_parts(x, y):
 
 
 def tanh_parts(x, y):
+    if x != x:
+        return join(x, y if y == 0.0 else NAN)
     if np.fabs(x) > 22.0:
         if not np.fabs(y) < INF:
+            far = np.fabs(x) == INF
+            return join(np.copysign(1.0, x) if far else NAN, np.copysign(0.0, y) if far else NAN)
+        if np.fabs(x) == INF:
             return join(np.copysign(1.0, x), np.copysign(0.0, y))
         small = 4.0 * sine(y) * cosine(y) * exp_(-2.0 * np.fabs(x))
         return join(np.copysign(1.0, x), np.copysign(0.0, y) if y == 0.0 else small)
+    if not np.fabs(y) < INF:
+        return join(x if x == 0.0 else NAN, NAN)
     s, c = sine(y), cosine(y)
-    if c == 0.0:
-        return join(NAN, NAN)
     t = s / c
     beta = 1.0 + t * t
     sh = sinh_(x)
@@ -300,6 +309,10 @@ def tan(z):
 
 
 def asin_parts(x, y):
+    if x != x or y != y:
+        if np.fabs(x) == INF:
+            return join(y, x)
+        return join(x if x == 0.0 else NAN, y if np.fabs(y) == INF else NAN)
     if (np.fabs(x) > HUGE) | (np.fabs(y) > HUGE):
         return join(atan2(x, np.fabs(y)), np.copysign(log_abs(0.5 * x, 0.5 * y) + 2.0 * LN2, y))
     below, above = sqrt(join(1.0 - x, -y)), sqrt(join(1.0 + x, y))
@@ -310,6 +323,10 @@ def asin_parts(x, y):
 
 
 def acos_parts(x, y):
+    if x != x or y != y:
+        if np.fabs(x) == INF:
+            return join(NAN, INF)
+        return join(0.5 * PI if x == 0.0 else NAN, -y if np.fabs(y) == INF else NAN)
     if (np.fabs(x) > HUGE) | (np.fabs(y) > HUGE):
         return join(atan2(np.fabs(y), x), np.copysign(log_abs(0.5 * x, 0.5 * y) + 2.0 * LN2, -y))
     below, above = sqrt(join(1.0 - x, -y)), sqrt(join(1.0 + x, y))
@@ -319,6 +336,11 @@ def acos_parts(x, y):
 
 
 def atanh_parts(x, y):
+    if x != x or y != y:
+        if np.fabs(y) == INF:
+            return join(0.0, np.copysign(0.5 * PI, y))
+        known = (x == 0.0) | (np.fabs(x) == INF)
+        return join(np.copysign(0.0, x) if known else NAN, NAN)
     if (np.fabs(x) > HUGE) | (np.fabs(y) > HUGE):
         a, b = np.fabs(x), np.fabs(y)
         high = a if a > b else b
