@@ -407,9 +407,9 @@ def _by_kind(floating: Any, integer: Any, n_args: int) -> Any:
 @functools.cache
 def intrinsics() -> dict[str, Any]:
     """What the plain functions of `kernels.memory` are in jitted code, by name."""
-    from tapegrad.engine.vectors import INTRINSICS
+    from tapegrad.engine import butterflies, vectors
 
-    return {**vars(_intrinsics), **INTRINSICS}
+    return {**vars(_intrinsics), **vectors.INTRINSICS, **butterflies.INTRINSICS}
 
 
 def _rebind(function: Callable, names: dict[str, Any], fastmath: bool = False) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tapegrad.kernels import memory as raw
 
-OUT, X, P = 1 << 40, 2 << 40, 9 << 40  # addresses of memory that is not real
+OUT, X, P, ROOMS = 1 << 40, 2 << 40, 9 << 40, 10 << 40  # addresses of memory that is not real
 
 
 class Memory:
@@ -31,13 +31,27 @@ class Fake:
 
     def __init__(self, memory):
         self.memory = memory
+        self.rooms = {}  # what was allocated: words, by address
 
     def array(self, address, n, dtype):
+        if address in self.rooms:
+            return Memory(np.full(8 * self.rooms[address] // np.dtype(dtype).itemsize, 99, dtype))
         found = self.memory[int(address)]
         assert np.dtype(dtype).itemsize == found.data.itemsize, f"{found.data.dtype} taken for {dtype}"
         # unused operands are 0; what a kernel says about p's length is an upper bound
         assert address == P or n <= len(found.data), f"{n} elements of {len(found.data)}"
         return found
+
+    def allocate(self, n):
+        address = max(self.rooms, default=ROOMS) + 1
+        self.rooms[address] = n
+        return address
+
+    def word(self, pointer):
+        return pointer
+
+    def release(self, pointer):
+        del self.rooms[pointer]
 
 
 class Real:
@@ -95,7 +109,7 @@ def checked(kernel, t, to, memory):
     """The kernel for dtypes ``t`` and ``to``, with ``memory`` in place of raw memory."""
     own = {name: getattr(memory, name) for name in ("array", "allocate", "word", "release", "spill")
            if hasattr(memory, name)}  # fmt: skip
-    own.update(T=t, TO=to)
+    own.update(T=t, TO=to, R=np.zeros(0, t).real.dtype.type)
     spaces: dict = {}
 
     def rebuilt(function):

@@ -10,6 +10,7 @@ import pytest
 from bounds import OUT, Fake, Memory, P, Real, X, checked
 
 from tapegrad.ops.axes import contiguous, size_of
+from tapegrad.ops.fft import table_size
 from tapegrad.ops.table import ROWS, Kind, rows
 from tapegrad.saved.verify import CHECKS, peak_bytes, signature_of
 from tapegrad.spec import BOOL, intern_spec
@@ -60,11 +61,14 @@ def draw_static(r, row, specs):
     }
     for flag in (
         "keepdims", "unique", "reverse", "exclusive", "descending", "right", "tx", "ty", "reduce", "lower",
-        "trans", "unit_diagonal", "upper",
+        "trans", "unit_diagonal", "upper", "inverse",
     ):  # fmt: skip
         static[flag] = r.random() < 0.5
     if row.name in CONVOLUTIONS:
         static |= draw_geometry(r, row, specs)
+    if row.name in TRANSFORMS:
+        static["axis"] = near(0, 1)
+        static["n"] = near(1, *[2 * (m - 1) + r.randrange(2) for m in x.shape])
     elif row.name in POOLS:
         static |= draw_windows(r, specs)
     names = STATIC[row.name]
@@ -114,6 +118,7 @@ def draw_windows(r, specs):
 
 
 POOLS = ("max_pool", "sum_pool", "sum_pool_adjoint", "pool_shares", "pool_hits")
+TRANSFORMS = ("fft", "fft_real", "fft_half")
 CONVOLUTIONS = ("convolution", "convolution_input", "convolution_weight")
 
 
@@ -152,6 +157,8 @@ STATIC = {
     "stack2": ("axis",),
     **dict.fromkeys(POOLS, ("window", "places", "stride", "padding", "dilation")),
     "sum_pool_adjoint": ("window", "places", "stride", "padding", "dilation", "size"),
+    **dict.fromkeys(("fft", "fft_real"), ("axis", "inverse")),
+    "fft_half": ("axis", "n", "inverse"),
     "convolution": ("stride", "padding", "dilation", "groups"),
     **dict.fromkeys(CONVOLUTIONS[1:], ("size", "stride", "padding", "dilation", "groups")),
     "sum_all": (),
@@ -231,12 +238,24 @@ def draw_specs(r, row):
         specs = [intern_spec(s, np.dtype(r.choice(("float64", "float32")))) for s in shapes]
         if r.random() < 0.9:
             specs[1] = intern_spec(shapes[1], specs[0].dtype)
+    if row.name in TRANSFORMS and r.random() < 0.95:
+        n = r.choice([*range(1, 11), *range(1, 11), 18, 40, 64, 37])
+        length = n // 2 + 1 if row.name == "fft_half" else n
+        shape = r.choice([(length,), (length, 1), (length, 2), (1, length), (3, length), (length, 0)])
+        pairs = (("float64", "complex128"), ("float32", "complex64"))
+        real, whole = map(np.dtype, r.choice(pairs))
+        size = near_size(r, table_size(n, row.name != "fft"))
+        specs = [intern_spec(shape, real if row.name == "fft_real" else whole), intern_spec((size,), whole)]
     if row.name == "searchsorted" and r.random() < 0.8:
         rows = r.choice([(), (2,), (0,)])
         specs[0] = intern_spec((*rows, r.randrange(5)), specs[0].dtype)
         if rows:
             specs[1] = intern_spec((*rows, r.randrange(3)), specs[0].dtype)
     return tuple(specs)
+
+
+def near_size(r, n):
+    return n + (r.choice([-1, 1]) if n and r.random() < 0.05 else 0)
 
 
 def storage(dtype, bits):
@@ -277,8 +296,10 @@ def test_kernels_stay_within_verified_operands(row):
             memory[X + k] = Memory(np.array(drawn, np.int64 if index else storage(spec.dtype, row.bits)))
         memory[OUT] = Memory(np.full(out.size, 99, np.float64).astype(to))
         addresses = [X + k if k < len(specs) else 0 for k in range(3)]
-        status = checked(row.forward, t, to, Fake(memory))(OUT, *addresses, P, q)
+        fake = Fake(memory)
+        status = checked(row.forward, t, to, fake)(OUT, *addresses, P, q)
         assert status in (0, 1) or row.refusal or row.underivable
+        assert not fake.rooms, "room to work in is not given back"
         if status == 0 and row.name not in PARTLY:
             assert len(memory[OUT].written) == out.size, f"{specs} {static}: not all of {out!r} is written"
         found["ran"] += 1
@@ -354,6 +375,9 @@ BAD = [
     ("convolution_input", [(1, 1, 3, 3), (1, 1, 2, 2)], {**PLAIN, "size": (4, 5)}),
     ("convolution_weight", [(1, 1, 4, 4), (1, 1, 3, 3)], {**PLAIN, "size": (2, 3)}),
     ("convolution_weight", [(1, 1, 4, 4), (2, 1, 3, 3)], {**PLAIN, "size": (2, 2)}),
+    ("fft", [(4,), (3,)], {"axis": 0, "inverse": False}),
+    ("fft_real", [(4,), (3,)], {"axis": 0, "inverse": False}),
+    ("fft_half", [(3,), (2,)], {"axis": 0, "inverse": False, "n": 4}),
 ]
 
 

@@ -24,7 +24,7 @@ from tapegrad.engine.layout import B_COUNT, WORK_CALLS
 __all__ = ["SPLITS", "call_split", "work_calls"]
 
 # How a kernel's loop can be split, by what its parameters are.
-REDUCE, ALONG, SCAN, GATHER, MATVEC, MOVEMENT = range(1, 7)
+REDUCE, ALONG, SCAN, GATHER, MATVEC, MOVEMENT, LINES = range(1, 8)
 SPLITS = {
     "": 0,
     "reduce": REDUCE,  # (outer, n, inner): one element per n; by outer
@@ -32,9 +32,11 @@ SPLITS = {
     "scan": SCAN,  # the same with a fourth word
     "gather": GATHER,  # (n, width, blocks): block y[i] becomes block i; by n
     "matvec": MATVEC,  # see kernels.blas; by rows of the matrix in memory
+    "lines": LINES,  # see kernels.fft; by outer
     "movement": MOVEMENT,  # see kernels.move; by the first axis that is longer than one
 }
 
+LINES_WORK = 8  # what a number costs, in elementwise operations
 SHORT = 32  # as in kernels.blas: longer rows are multiplied by BLAS, which has threads of its own
 
 # What a thread needs to run a block.
@@ -69,6 +71,10 @@ def call_split(shared_at, split, kernel, out, x, y, z, p, q, size_x, size_out, d
         step_x = d[1] * d[2] * size_x
         step_out = d[2] * size_out if split == REDUCE else d[1] * d[2] * size_out
         work = d[0] * d[1] * d[2]
+    elif split == LINES:
+        n_params, length = 7, d[0]
+        step_x, step_out = d[1] * d[2] * size_x, d[3] * d[2] * size_out
+        work = LINES_WORK * d[0] * d[2] * d[4]
     elif split == GATHER:
         n_params, length, work = 3, d[0], d[0] * d[1]
         step_y, step_out = 8, d[1] * size_out

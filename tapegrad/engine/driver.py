@@ -28,6 +28,7 @@ from tapegrad.engine.walk import (
     seed,
 )
 from tapegrad.kernels.lapack.table import DERIVATIVE
+from tapegrad.kernels.memory import NO_MEMORY
 from tapegrad.ops import fast
 from tapegrad.ops.record import conjugated
 from tapegrad.ops.table import rows as table_rows
@@ -276,6 +277,8 @@ def _recover(tape: Tape, r: Runner, n: int, error: KernelError) -> Exception:
             t._tape, t._slot = None, -1
     if failure is not None:
         return failure
+    if error.status == NO_MEMORY:
+        return MemoryError(f"{row.name}: no memory to work in ({description})")
     if error.status < 0:
         return RuntimeError(f"internal error {error.status} while running {description}")
     if row.refusal is not None or row.underivable is not None:

@@ -299,7 +299,8 @@ class Library:
 
     def _structured(self, name: str, function: Callable, t: Any, to: Any, fastmath: bool) -> int:
         full = f"{name}_{np.dtype(t).name}_{np.dtype(to).name}"
-        return _jit.kernel(full, function, 6, {"T": t, "TO": to}, fastmath)
+        names = {"T": t, "TO": to, "R": real_dtype(np.dtype(t)).type}
+        return _jit.kernel(full, function, 6, names, fastmath)
 
     def _elementwise(self, row: Row, dtype: np.dtype, which: int) -> int:
         forward = row.forward
@@ -363,8 +364,11 @@ class Library:
                 foreign = row.kind is Kind.INPUT or row.user is not None
                 if foreign or (row.dtype_rule == "bits" and dtype.kind == "f"):
                     continue
-                if row.kind is Kind.STRUCTURED and dtype.kind != "f" and row.result is None:
+                plain = row.result in (None, "real", "complex")
+                if row.kind is Kind.STRUCTURED and dtype.kind != "f" and plain:
                     continue  # sums of small integers are wider than their operands
+                if row.complex == "only":
+                    dtype = complex_dtype(dtype)
                 work.append((row, dtype, FORWARD))
                 if dtype.kind == "f" and row.kind is Kind.ELEMENTWISE:
                     work += [(row, dtype, k + 1) for k, rule in enumerate(row.rules) if rule]
@@ -372,8 +376,9 @@ class Library:
                     work.append((row, dtype, ACCUMULATE))
         for done, (row, dtype, which) in enumerate(work):
             yield done, len(work), row.name
-            result = dtype_index[np.dtype(row.result)] if row.result else dtype_index[dtype]
-            self.address(row.op, dtype_index[dtype], which, result)
+            parts = {None: dtype, "real": real_dtype(dtype), "complex": complex_dtype(dtype)}
+            result = np.dtype(parts.get(row.result, row.result))
+            self.address(row.op, dtype_index[dtype], which, dtype_index[result])
         yield len(work), len(work), ""
 
 

@@ -5,6 +5,7 @@ Compiled, each name of ``INTRINSIC`` is the function of that name in `tapegrad._
 
 from __future__ import annotations
 
+import cmath
 import collections
 import ctypes
 from types import FunctionType
@@ -13,19 +14,22 @@ from typing import Any
 import numpy as np
 
 INTRINSIC = (
-    "allocate", "array", "at", "bits_to_f32", "bits_to_f64", "call_n", "copy_bytes", "f32_to_bits",
-    "f64_to_bits", "fetch_add", "fill_bytes", "give_back", "imag", "invoke", "join", "lanes", "like", "many",
-    "muladd",
-    "product_error", "reach", "real", "relax", "release", "room", "spill", "stack", "take", "tile_1_1",
-    "tile_1_2", "tile_4_1", "tile_4_2", "tile_many_1", "tile_many_2", "word", "words",
+    "allocate", "array", "at", "bits_to_f32", "bits_to_f64", "butterfly_2", "butterfly_3", "butterfly_4",
+    "butterfly_5", "call_n", "copy_bytes", "f32_to_bits", "f64_to_bits", "fetch_add",
+    "fill_bytes", "give_back", "imag", "invoke", "join", "lanes", "like", "many", "merge_8", "merge_lanes",
+    "muladd", "product_error", "reach", "real", "relax", "release", "room", "spill", "stack", "take",
+    "tile_1_1", "tile_1_2", "tile_4_1", "tile_4_2", "tile_many_1", "tile_many_2", "word", "words",
 )  # fmt: skip
-__all__ = [*INTRINSIC, "INTRINSIC", "TO", "T", "int32", "int64"]
+__all__ = [*INTRINSIC, "INTRINSIC", "NO_MEMORY", "R", "TO", "T", "int32", "int64"]
 
 int32 = np.int32
 int64 = np.int64
 # Placeholders: the compiler substitutes the dtype a kernel is built for.
 T = np.float64
 TO = np.float64
+R = np.float64  # of the parts, if T is complex
+
+NO_MEMORY = -2  # status of a kernel that needs room to work in and does not get it
 
 
 def array(address: int, n: int, dtype: type) -> np.ndarray:
@@ -226,3 +230,64 @@ def _named(name: str, rows: int, vectors: int) -> Any:
 tile_many_2, tile_many_1 = _named("tile_many_2", many(), 2), _named("tile_many_1", many(), 1)
 tile_4_2, tile_4_1 = _named("tile_4_2", 4, 2), _named("tile_4_1", 4, 1)
 tile_1_2, tile_1_1 = _named("tile_1_2", 1, 2), _named("tile_1_1", 1, 1)
+
+
+# --- small Fourier transforms of vectors (``engine.butterflies``) -----------------------------------
+
+
+def _kind(a: Any) -> Any:
+    return a.dtype if isinstance(a, np.ndarray) else a.data.dtype
+
+
+def _pair(a: Any, at: int, far: int) -> complex:
+    """A complex number in two planes, or among complex numbers, which ``far`` turns over."""
+    if _kind(a).kind == "c":
+        z = complex(a[at])
+        return complex(z.imag, z.real) if far else z
+    return complex(a[at], a[at + far])
+
+
+def _put(a: Any, at: int, far: int, z: complex) -> None:
+    if _kind(a).kind == "c":
+        a[at] = complex(z.imag, z.real) if far else z
+    else:
+        a[at], a[at + far] = z.real, z.imag
+
+
+def _transformed(x: list) -> list:
+    r = len(x)
+    roots = [cmath.exp(-2j * cmath.pi * k / r) for k in range(r)]
+    return [sum(v * roots[j * k % r] for j, v in enumerate(x)) for k in range(r)]
+
+
+def _butterfly(
+    a: Any, at: int, far: int, step: int, b: Any, to: int, away: int, by: int, w: Any, wt: int, apart: int,
+    n: int, radix: int = 2, before: int = 0,
+) -> None:  # fmt: skip
+    """Transform ``radix`` rows of ``n`` numbers, turned by roots ``before`` or after that."""
+    turns = [1.0, *(w[wt + k * apart] for k in range(radix - 1))]
+    for q in range(n):
+        x = [_pair(a, at + q + k * step, far) for k in range(radix)]
+        if before:
+            y = _transformed([v * t for v, t in zip(x, turns)])
+        else:
+            y = [v * t for v, t in zip(_transformed(x), turns)]
+        for k in range(radix):
+            _put(b, to + q + k * by, away, y[k])
+
+
+def _butterflies(name: str, radix: int, before: int = 0) -> Any:
+    return FunctionType(_butterfly.__code__, globals(), name, (radix, before))
+
+
+butterfly_2, butterfly_3 = _butterflies("butterfly_2", 2), _butterflies("butterfly_3", 3)
+butterfly_4, butterfly_5 = _butterflies("butterfly_4", 4), _butterflies("butterfly_5", 5)
+merge_8 = _butterflies("merge_8", 8, 1)
+
+
+def merge_lanes(a: Any, at: int, far: int, b: Any, to: int, away: int, w: Any, wt: int, m: int) -> None:
+    """Transform ``m`` times eight neighbours, turned by roots; the results are eight rows of ``m``."""
+    for i in range(m):
+        x = [_pair(a, at + 8 * i + k, far) * (w[wt + (k - 1) * m + i] if k else 1.0) for k in range(8)]
+        for k, v in enumerate(_transformed(x)):
+            _put(b, to + k * m + i, away, v)

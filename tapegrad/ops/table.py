@@ -101,7 +101,7 @@ class Row:
     bits: bool = False  # the kernel only moves memory: compile per item size, not per dtype
     typed_by: int = 0  # the operand whose dtype picks the kernel
     guarded: bool = False  # the local derivative can be infinite where the adjoint is zero
-    result: str | None = None  # the result's dtype, where it is not the typed operand's
+    result: str | None = None  # the result's dtype where it is another; "real", "complex": of its precision
     wants_raw: bool = False  # rules take ``raw=``, the instruction's varying integer
     sink: bool = False  # a full reduction that the tile loop can absorb
     in_place: bool = False  # the kernel may write its result over its first operand
@@ -110,7 +110,7 @@ class Row:
     batch: Callable | None = None  # records the row for operands with a leading axis
     accumulates: bool = False  # the kernel adds to its result if its varying integer is 1
     refusal: str | None = None  # why the kernel refuses operands, for numpy.linalg.LinAlgError
-    complex: bool | Callable = False  # whether it takes complex operands; a function to record in its place
+    complex: Any = False  # whether it takes complex operands, "only" such; a function to record in its place
     underivable: str | None = None  # why its rules (or, if it serves in rules, its kernel) refuse them
     public: bool = True
     home: str = ""  # the namespace inside tapegrad's that it is found in ("special"); then it is no method
@@ -262,7 +262,7 @@ def structured(
     result: str | None = None,
     accumulates: bool = False,
     refusal: str | None = None,
-    complex: bool = False,
+    complex: bool | str = False,
     kink: str = "",
     underivable: str | None = None,
     doc: str,
@@ -295,9 +295,9 @@ def structured(
     refusal : str, optional
         What is wrong with operands for which the kernel returns ``1 + i``, matrix ``i`` being the culprit:
         the user gets it as a ``numpy.linalg.LinAlgError``.  Without it such a status is an ``IndexError``.
-    complex : bool
-        Whether complex operands are allowed.  Rules compute transposed derivatives, without conjugates
-        (``docs/decisions/0019-complex.md``).
+    complex : bool or "only"
+        Whether complex operands are allowed, or only these.  Rules compute transposed derivatives,
+        without conjugates (``docs/decisions/0019-complex.md``).
     kink : str
         What the derivative is where there is none (``"ties share evenly"``); public functions composed of the
         row inherit it.

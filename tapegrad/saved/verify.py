@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from tapegrad.ops.axes import size_of
+from tapegrad.ops.fft import table_size
 from tapegrad.ops.record import Signature
 from tapegrad.ops.table import Kind, Row, rows
-from tapegrad.spec import BOOL, DTYPES, INT64, MAX_DIMS, Spec, intern_spec
+from tapegrad.spec import BOOL, DTYPES, INT64, MAX_DIMS, Spec, complex_dtype, intern_spec
 from tapegrad.spec import table as spec_table
 from tapegrad.tape import TapeError
 
@@ -461,6 +462,20 @@ def _pooling(name: str, specs: tuple[Spec, ...], static: Static) -> None:
         require(fits, f"{name}: shapes {x.shape}, {y.shape} and {z.shape}")
     if name == "sum_pool_adjoint":
         require(x.shape[-2:] == static["places"], f"{name}: shape {x.shape} for places {static['places']}")
+
+
+@_check("fft", "fft_real", "fft_half")
+def _fourier(name: str, specs: tuple[Spec, ...], static: Static) -> None:
+    half, real = name == "fft_half", name != "fft"
+    _names(name, static, "axis", "inverse", *(("n",) if half else ()))
+    _flag(name, static, "inverse")
+    x, table = specs
+    _axis(name, static["axis"], x.shape)
+    n = _whole(name, "n", static["n"] if half else x.shape[static["axis"]])
+    require(n > 0, f"{name}: axis {static['axis']} of shape {x.shape} is empty")
+    require(x.differentiable, f"{name}: an operand of dtype {x.dtype}")
+    wanted = intern_spec((table_size(n, real),), complex_dtype(x.dtype))
+    require(table is wanted, f"{name}: {table!r} in place of the roots of unity {wanted!r}")
 
 
 # --- custom operations ----------------------------------------------------------------------------
