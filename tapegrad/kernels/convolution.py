@@ -5,8 +5,8 @@ A convolution is a product of the weights, a row per output channel, with a matr
 are written into a panel on the stack, where tiles of vector registers (`kernels.blas.strip`) meet them:
 
 * ``FORWARD``: weights (channels x taps) times panels of the image (taps x places);
-* ``INPUT``: the adjoint by the image.  Places of the image that agree modulo the stride meet the same taps,
-  so each such *phase* is a convolution of the result's cotangent of stride one: no product with zeros;
+* ``INPUT``: the adjoint by the image.  Transposed weights (taps x channels) times cotangents (channels x
+  places) give blocks of that matrix's cotangent, and what they hold for one element of the image is added up;
 * ``WEIGHT``: the adjoint by the weights.  Panels of the image (taps x places) times cotangents (places x
   channels), added up over images in registers and in a small block.
 
@@ -15,7 +15,7 @@ All three are bilinear, and each is the adjoint of the other two.
 
 from __future__ import annotations
 
-from tapegrad.kernels.blas import strip
+from tapegrad.kernels.blas import pack, strip
 from tapegrad.kernels.memory import TO, T, array, int64, lanes, room
 
 __all__ = ["FORWARD", "INPUT", "WEIGHT", "convolution"]
@@ -25,9 +25,9 @@ WORDS = 17
 
 DEPTH = 256  # taps (or places) that a panel is deep
 ROWS = 64  # rows of a copied left operand, or of a block of results
-PANEL = 20480  # elements of a panel: 64 columns of float32 at full depth, and what keeps its rows apart
+PANEL = 20480  # elements: 64 columns of float32 at full depth, and what keeps rows apart
 LEFT = ROWS * (DEPTH + 8)
-RESULT, EDGE = ROWS * 32, 8 * 32
+RESULT, EDGE, EDGES = ROWS * 32, 8 * 32, DEPTH * 32
 
 # ``p``: mode, images, groups, channels and outputs per group, image's height and width, the weights', the
 # result's, strides, padding before, dilation.
@@ -107,19 +107,27 @@ def forward(o, a, b, p):  # type: ignore[no-untyped-def]
                         )  # fmt: skip
 
 
-def first_tap(phase, before, stride, dilation, k):  # type: ignore[no-untyped-def]
-    """The first tap along an axis that places of a phase meet; ``k`` if there is none."""
-    for i in range(min(k, stride)):
-        if (phase + before - i * dilation) % stride == 0:
-            return int64(i)
-    return k
-
-
-def common(a, b):  # type: ignore[no-untyped-def]
-    """The greatest common divisor."""
-    while b > 0:
-        a, b = b, a % b
-    return a
+def spread(o, base, h, w, source, at, columns, first, count, step_y, off_y, step_x, off_x):  # type: ignore[no-untyped-def]
+    """Add to an image what `line` would read from it: elements of ``source`` from ``at`` on."""
+    row = first // columns
+    col = first - row * columns
+    end = at + count
+    while at < end:
+        n = min(columns - col, end - at)
+        y, x = row * step_y + off_y, col * step_x + off_x
+        if y >= 0 and y < h and x < w:
+            low = min((step_x - 1 - x) // step_x, n) if x < 0 else int64(0)
+            high = min((w - 1 - x) // step_x + 1, n)
+            start = base + y * w + x
+            if step_x == 1:
+                for j in range(low, high):
+                    o[start + j] += source[at + j]
+            else:
+                for j in range(low, high):
+                    o[start + j * step_x] += source[at + j]
+        at += n
+        row += 1
+        col = int64(0)
 
 
 def by_input(o, a, b, p):  # type: ignore[no-untyped-def]
@@ -127,71 +135,43 @@ def by_input(o, a, b, p):  # type: ignore[no-untyped-def]
     d = array(p, WORDS, int64)
     images, groups, c, f, h, w, kh, kw, oh, ow = d[1], d[2], d[3], d[4], d[5], d[6], d[7], d[8], d[9], d[10]
     sy, sx, top, left, dy, dx = d[11], d[12], d[13], d[14], d[15], d[16]
-    panel, edge, rows, result = room(PANEL, o), room(EDGE, o), room(LEFT, o), room(RESULT, o)
+    panel, edge, result = room(EDGES, o), room(EDGE, o), room(PANEL, o)
     lane = lanes(o)
     full = 2 * lane
-    places, pixels, kernel = oh * ow, h * w, kh * kw
-    apart = int64(DEPTH + 8)
-    every_y, every_x = sy // common(sy, dy), sx // common(sx, dx)
-    direct = sy == 1 and sx == 1
-    if not direct or f == 0:
-        for i in range(images * groups * c * pixels):
-            o[i] = TO(0)
-    for phase in range(min(sy, h) * min(sx, w)):
-        ry, rx = phase // min(sx, w), phase % min(sx, w)
-        ky0, kx0 = first_tap(ry, top, sy, dy, kh), first_tap(rx, left, sx, dx, kw)
-        ny, nx = (kh - ky0 + every_y - 1) // every_y, (kw - kx0 + every_x - 1) // every_x
-        taps = f * ny * nx
-        down, across = (h - ry + sy - 1) // sy, (w - rx + sx - 1) // sx
-        columns = down * across
-        for g in range(groups):
-            for i0 in range(0, c, ROWS):
-                m = min(c - i0, int64(ROWS))
-                for p0 in range(0, taps, DEPTH):
-                    depth = min(taps - p0, int64(DEPTH))
-                    for i in range(depth):
-                        output = (p0 + i) // (ny * nx)
-                        tap = p0 + i - output * (ny * nx)
-                        at = (ky0 + tap // nx * every_y) * kw + kx0 + tap % nx * every_x
-                        for r in range(m):
-                            rows[r * apart + i] = b[((g * f + output) * c + i0 + r) * kernel + at]
-                    block = (PANEL // depth - lane) // full * full
-                    for n in range(images):
-                        image = ((n * groups + g) * c + i0) * pixels
-                        for c0 in range(0, columns, block):
-                            count = min(columns - c0, block)
-                            ld = (count + full - 1) // full * full + lane
-                            for i in range(depth):
-                                output = (p0 + i) // (ny * nx)
-                                tap = p0 + i - output * (ny * nx)
-                                ky, kx = ky0 + tap // nx * every_y, kx0 + tap % nx * every_x
-                                base = ((n * groups + g) * f + output) * places
-                                line(
-                                    panel, i * ld, a, base, oh, ow, across, c0, count,
-                                    int64(1), (ry + top - ky * dy) // sy,
-                                    int64(1), (rx + left - kx * dx) // sx,
-                                )  # fmt: skip
-                                for j in range(count, ld - lane):
-                                    panel[i * ld + j] = T(0)
-                            for j0 in range(0, count, full):
-                                width = min(full, count - j0)
-                                wide = full if width > lane else lane
-                                if direct:
-                                    strip(
-                                        o, image + c0 + j0, pixels, rows, int64(0), apart, int64(1),
-                                        panel, j0, ld, m, depth, width, wide, edge, p0 > 0,
-                                    )  # fmt: skip
-                                    continue
-                                strip(
-                                    result, int64(0), wide, rows, int64(0), apart, int64(1), panel, j0, ld,
-                                    m, depth, wide, wide, edge, False,
-                                )  # fmt: skip
-                                for j in range(width):
-                                    row = (c0 + j0 + j) // across
-                                    col = c0 + j0 + j - row * across
-                                    at = image + (row * sy + ry) * w + col * sx + rx
-                                    for r in range(m):
-                                        o[at + r * pixels] = TO(o[at + r * pixels] + result[r * wide + j])
+    places, taps, kernel = oh * ow, c * kh * kw, kh * kw
+    for i in range(images * groups * c * h * w):
+        o[i] = TO(0)
+    for g in range(groups):
+        for n in range(images):
+            image, cotangent = (n * groups + g) * c * h * w, (n * groups + g) * f * places
+            for i0 in range(0, taps, ROWS):
+                m = min(taps - i0, int64(ROWS))
+                block = (PANEL // m - lane) // full * full
+                for c0 in range(0, places, block):
+                    count = min(places - c0, block)
+                    ld = (count + full - 1) // full * full + lane  # apart by an odd number of vectors
+                    for p0 in range(0, f, DEPTH):
+                        depth = min(f - p0, int64(DEPTH))
+                        for j0 in range(0, count, full):
+                            width = min(full, count - j0)
+                            wide = full if width > lane else lane
+                            source, first, following = a, cotangent + p0 * places + c0 + j0, places
+                            if width != wide:
+                                pack(panel, wide, a, first, depth, width, places, f, False)
+                                source, first, following = panel, int64(0), wide
+                            strip(
+                                result, j0, ld, b, (g * f + p0) * taps + i0, int64(1), taps, source, first,
+                                following, m, depth, wide, wide, edge, p0 > 0,
+                            )  # fmt: skip
+                    for i in range(m if f > 0 else 0):
+                        tap = i0 + i
+                        channel = tap // kernel
+                        ky = (tap - channel * kernel) // kw
+                        kx = tap - channel * kernel - ky * kw
+                        spread(
+                            o, image + channel * h * w, h, w, result, i * ld, ow, c0, count,
+                            sy, ky * dy - top, sx, kx * dx - left,
+                        )  # fmt: skip
 
 
 def by_weight(o, a, b, p):  # type: ignore[no-untyped-def]

@@ -16,6 +16,8 @@ WORDS = 13
 
 def bounds(first, n, step, length):  # type: ignore[no-untyped-def]
     """Which of ``n`` places, ``step`` apart from ``first``, lie within ``length``: from and up to."""
+    if first >= 0 and first + (n - 1) * step < length:
+        return int64(0), n
     low = (step - 1 - first) // step if first < 0 else int64(0)
     high = (length - 1 - first) // step + 1 if first < length else int64(0)
     return min(low, n), max(min(high, n), min(low, n))
@@ -71,7 +73,7 @@ def pool_shares(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
                         u = a[at + k * dy * w + l * dx]
                         hits += int64((u == v) | (u != u))
                 if hits > 0:
-                    share = g[place] / T(hits)
+                    share = g[place] if hits == 1 else g[place] / T(hits)
                     for k in range(y1 - y0):
                         for l in range(x1 - x0):
                             u = a[at + k * dy * w + l * dx]
