@@ -582,6 +582,8 @@ def tensor_from_array(array: np.ndarray, rg: int = 0) -> Tensor:
 
 
 def _rebuild(array: np.ndarray, requires_grad: bool) -> Tensor:
+    if not array.flags.owndata:  # memory of whoever unpickles: buffers out of band
+        array = array.copy()
     return tensor_from_array(array, LEAF if requires_grad else 0)
 
 
