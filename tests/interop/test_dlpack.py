@@ -7,7 +7,7 @@ import tapegrad as tg
 
 NEW = np.lib.NumpyVersion(np.__version__) >= "2.1.0"  # marks memory as read-only
 needs_new = pytest.mark.skipif(not NEW, reason="NumPy before 2.1 does not export read-only memory")
-DTYPES = [d for d in tg.__array_namespace_info__().dtypes().values()]
+DTYPES = list(tg.__array_namespace_info__().dtypes().values())
 
 
 def address(x):
@@ -55,7 +55,7 @@ def test_arrays_that_can_be_written_to_are_copied():
 def test_copy_false_is_a_promise():
     a = np.array([1.0, 2.0])
     assert address(tg.from_dlpack(a, copy=False)) == a.ctypes.data
-    with pytest.raises(ValueError, match="from_dlpack: .*copy=False"):
+    with pytest.raises(ValueError, match=r"from_dlpack: .*copy=False"):
         tg.from_dlpack(np.arange(6.0)[::2], copy=False)
     x = tg.tensor([1.0, 2.0])
     assert address(tg.from_dlpack(x, copy=False)) == address(x)
