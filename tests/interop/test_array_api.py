@@ -182,8 +182,8 @@ def test_numbers_of_python():
 
 
 BINARY = """
-add atan2 copysign divide equal floor_divide greater greater_equal hypot less less_equal logaddexp maximum minimum
-multiply nextafter not_equal pow remainder subtract
+add atan2 copysign divide equal floor_divide greater greater_equal hypot less less_equal logaddexp maximum
+minimum multiply nextafter not_equal pow remainder subtract
 """
 
 

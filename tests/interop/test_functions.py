@@ -64,6 +64,7 @@ CALLS = {
     "ix_": lambda f, x: f(x[0], x[:3, 0] > 4),
     "logspace": lambda f, x: f(x[0, :2], 2.0, 5, False, 2.0),
     "ravel_multi_index": lambda f, x: f(((x > 4) * 1, (x > 2) * 2), (2, 3)),
+    "tri": lambda f, x: f(3, 4, 1, like=x),
     "unravel_index": lambda f, x: f((x > 4) * 5, (2, 3), "F"),
     "fix": lambda f, x: f(x / 7 - 1),
 }
