@@ -142,6 +142,57 @@ def ix_(*arrays: Any) -> tuple[Tensor, ...]:
     return tuple(out)
 
 
+def _shape_of(name: str, x: Any) -> tuple[int, ...]:
+    shape = as_operand(x, name)._spec.shape
+    if len(shape) < 2 or (name != "diag_indices_from" and len(shape) != 2):
+        raise ValueError(f"{name}: input array must be 2-d, not of shape {shape}")
+    return shape
+
+
+@public(reference=np.tril_indices_from, samples=[], differentiable=False, method=False)
+def tril_indices_from(x: Any, /, k: int = 0) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the elements of a matrix on and below diagonal ``k``.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.tril_indices_from(tg.ones((2, 2)))
+    (tensor([0, 1, 1]), tensor([0, 0, 1]))
+    """
+    n, m = _shape_of("tril_indices_from", x)
+    return ns.tril_indices(n, k, m)
+
+
+@public(reference=np.triu_indices_from, samples=[], differentiable=False, method=False)
+def triu_indices_from(x: Any, /, k: int = 0) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the elements of a matrix on and above diagonal ``k``.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.triu_indices_from(tg.ones((2, 2)))
+    (tensor([0, 0, 1]), tensor([0, 1, 1]))
+    """
+    n, m = _shape_of("triu_indices_from", x)
+    return ns.triu_indices(n, k, m)
+
+
+@public(reference=np.diag_indices_from, samples=[], differentiable=False, method=False)
+def diag_indices_from(x: Any, /) -> tuple[Tensor, ...]:
+    """Indices of the main diagonal of an array whose axes are all equally long.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.diag_indices_from(tg.ones((2, 2)))
+    (tensor([0, 1]), tensor([0, 1]))
+    """
+    shape = _shape_of("diag_indices_from", x)
+    if len(set(shape)) > 1:
+        raise ValueError(f"diag_indices_from: all dimensions must be of equal length, not {shape}")
+    return ns.diag_indices(shape[0], len(shape))
+
+
 # --- functions along axes -------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.methods import clone
 from tapegrad.ops.axes import also_named, as_shape, axis_index, contiguous
 from tapegrad.ops.joining import split_parts
 from tapegrad.ops.movement import STRIDED, reshaped, scatter_movement
@@ -17,6 +18,35 @@ from tapegrad.tensor import Tensor
 __all__: list[str] = []
 
 MATRIX = Sample(((3, 4),))
+
+
+@public(reference=np.copy, samples=[MATRIX, Sample(((),))], method=False)
+def copy(x: Any, /, order: str = "K") -> Tensor:
+    """A copy that gradients flow through.
+
+    Parameters
+    ----------
+    order : {"K", "C", "A"}
+        Accepted for NumPy's sake: values are stored in C order.
+
+    Raises
+    ------
+    ValueError
+        For another order.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> x = tg.ones(2)
+    >>> y = tg.copy(x)
+    >>> y += 1.0
+    >>> x
+    tensor([1., 1.])
+    """
+    if order not in ("K", "C", "A"):
+        raise ValueError(f"copy: order must be 'K', 'C' or 'A', not {order!r}")
+    return clone(as_operand(x, "copy"))
+
 
 # --- splitting ------------------------------------------------------------------------------------
 

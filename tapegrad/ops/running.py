@@ -97,7 +97,7 @@ def _accumulated(ufunc: Any) -> Any:
     return reference
 
 
-@public(reference=_accumulated(np.maximum), samples=SAMPLES)
+@public(reference=_accumulated(np.maximum), samples=SAMPLES, scans="maximum")
 def cummax(x: Any, /, axis: int | None = None, **names: Any) -> Tensor:
     """Running maxima along an axis: NumPy's ``maximum.accumulate``.  NaN from the first one on.
 
@@ -124,7 +124,7 @@ def cummax(x: Any, /, axis: int | None = None, **names: Any) -> Tensor:
     return _scan(RUNNING_MAX, as_operand(x, "cummax"), axis, names)
 
 
-@public(reference=_accumulated(np.minimum), samples=SAMPLES)
+@public(reference=_accumulated(np.minimum), samples=SAMPLES, scans="minimum")
 def cummin(x: Any, /, axis: int | None = None, **names: Any) -> Tensor:
     """Running minima along an axis; as `cummax`.
 
