@@ -15,7 +15,7 @@ from tapegrad.ops.axes import axes_tuple, axis_index, behind
 from tapegrad.ops.movement import reshaped
 from tapegrad.ops.numeric import floating
 from tapegrad.ops.record import as_operand, composite, record
-from tapegrad.ops.reduce import _arg_shape, torch_names
+from tapegrad.ops.reduce import _arg_shape, masked, torch_names
 from tapegrad.ops.table import ROWS, Row, Sample, ns, public, structured
 from tapegrad.tensor import Tensor
 
@@ -47,7 +47,17 @@ SAMPLES = (
 
 @public(reference=np.nansum, samples=(*SAMPLES, Sample(((3, 4),), {"axis": 1}, prepare=_missing)))
 @composite
-def nansum(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
+def nansum(
+    x: Any,
+    /,
+    axis: Any = None,
+    dtype: Any = None,
+    keepdims: bool = False,
+    *,
+    initial: Any = None,
+    where: Any = None,
+    **names: Any,
+) -> Tensor:
     """The sum of the elements that are not NaN; arguments as for `sum`.
 
     Examples
@@ -56,14 +66,24 @@ def nansum(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = Fals
     >>> tg.nansum(tg.tensor([1.0, tg.nan, 2.0]))
     tensor(3.)
     """
-    return ns.sum(_without_nan("nansum", x, 0.0), axis=axis, dtype=dtype, keepdims=keepdims, **names)
+    options = {"keepdims": keepdims, "initial": initial, "where": where, **names}
+    return ns.sum(_without_nan("nansum", x, 0.0), axis=axis, dtype=dtype, **options)
 
 
 @public(
     reference=np.nanprod, samples=(*SAMPLES, Sample(((3, 4),), {"axis": 1}, prepare=_missing)), method=False
 )
 @composite
-def nanprod(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+def nanprod(
+    x: Any,
+    /,
+    axis: Any = None,
+    dtype: Any = None,
+    keepdims: bool = False,
+    *,
+    initial: Any = None,
+    where: Any = None,
+) -> Tensor:
     """The product of the elements that are not NaN; arguments as for `prod`.
 
     Examples
@@ -72,14 +92,17 @@ def nanprod(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = Fal
     >>> tg.nanprod(tg.tensor([3.0, tg.nan, 2.0]))
     tensor(6.)
     """
-    return ns.prod(_without_nan("nanprod", x, 1.0), axis=axis, dtype=dtype, keepdims=keepdims)
+    options = {"keepdims": keepdims, "initial": initial, "where": where}
+    return ns.prod(_without_nan("nanprod", x, 1.0), axis=axis, dtype=dtype, **options)
 
 
-def _counted(name: str, x: Any, axis: Any, dtype: Any) -> tuple[Tensor, Any, tuple[int, ...]]:
-    """Elements with 0 for NaN, and how many are not NaN (with the axes kept)."""
+def _counted(
+    name: str, x: Any, axis: Any, dtype: Any, where: Any
+) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[int, ...]]:
+    """Elements, which of them count and how many do (with the axes kept), and the axes."""
     x = floating(x if dtype is None else ns.astype(x, dtype), name)
     axes = axes_tuple(name, axis, x._spec.ndim)
-    there = ns.logical_not(ns.isnan(x))
+    there = masked(name, ns.logical_not(ns.isnan(x)), where, False)
     count = ns.astype(ns.sum(there, axis=axes, keepdims=True), x._spec.dtype)
     return x, (there, count), axes
 
@@ -90,7 +113,16 @@ def _shrunk(x: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
 
 @public(reference=np.nanmean, samples=SAMPLES)
 @composite
-def nanmean(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
+def nanmean(
+    x: Any,
+    /,
+    axis: Any = None,
+    dtype: Any = None,
+    keepdims: bool = False,
+    *,
+    where: Any = None,
+    **names: Any,
+) -> Tensor:
     """The mean of the elements that are not NaN (NaN if there are none); arguments as for `mean`.
 
     Examples
@@ -101,14 +133,30 @@ def nanmean(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = Fal
     """
     if names:
         axis, keepdims = torch_names("nanmean", names, axis, keepdims)
-    x, (there, count), axes = _counted("nanmean", x, axis, dtype)
+    x, (there, count), axes = _counted("nanmean", x, axis, dtype, where)
     total = ns.sum(ns.where(there, x, 0.0), axis=axes, keepdims=True)
     return _shrunk(total / count, axes, keepdims)
 
 
-def _spread(name: str, x: Any, axis: Any, dtype: Any, ddof: float, keepdims: bool, root: bool) -> Tensor:
-    x, (there, count), axes = _counted(name, x, axis, dtype)
-    mean = ns.sum(ns.where(there, x, 0.0), axis=axes, keepdims=True) / count
+def _spread(
+    name: str,
+    x: Any,
+    axis: Any,
+    dtype: Any,
+    ddof: float,
+    keepdims: bool,
+    where: Any,
+    mean: Any,
+    correction: Any,
+    root: bool,
+) -> Tensor:
+    if correction is not None:
+        if ddof != 0:
+            raise ValueError(f"{name}: ddof and correction can't be provided simultaneously")
+        ddof = correction
+    x, (there, count), axes = _counted(name, x, axis, dtype, where)
+    if mean is None:
+        mean = ns.sum(ns.where(there, x, 0.0), axis=axes, keepdims=True) / count
     d = ns.where(there, x - mean, 0.0)
     freedom = (ns.real(count) if count._spec.kind == "c" else count) - float(ddof)
     freedom = ns.where(ns.greater(freedom, 0.0), freedom, math.nan)
@@ -126,7 +174,16 @@ def _spread(name: str, x: Any, axis: Any, dtype: Any, ddof: float, keepdims: boo
 )
 @composite
 def nanvar(
-    x: Any, /, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False
+    x: Any,
+    /,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    ddof: float = 0,
+    keepdims: bool = False,
+    where: Any = None,
+    mean: Any = None,
+    correction: float | None = None,
 ) -> Tensor:
     """The variance of the elements that are not NaN.
 
@@ -137,8 +194,13 @@ def nanvar(
     dtype : dtype, optional
         To compute in; integers become float64.
     ddof : float
-        Subtracted from the count that is divided by; NaN where nothing is left of it.
+        Subtracted from the count that is divided by; NaN where nothing is left of it.  ``correction`` is
+        the array API's name for it.
     keepdims : bool
+    where : array_like of bool, optional
+        Which elements to look at.
+    mean : array_like, optional
+        The mean along the axes, kept with length one, if it is known already.
 
     Examples
     --------
@@ -146,7 +208,7 @@ def nanvar(
     >>> tg.nanvar(tg.tensor([1.0, tg.nan, 3.0]))
     tensor(1.)
     """
-    return _spread("nanvar", x, axis, dtype, ddof, keepdims, False)
+    return _spread("nanvar", x, axis, dtype, ddof, keepdims, where, mean, correction, False)
 
 
 @public(
@@ -156,7 +218,16 @@ def nanvar(
 )
 @composite
 def nanstd(
-    x: Any, /, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False
+    x: Any,
+    /,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    ddof: float = 0,
+    keepdims: bool = False,
+    where: Any = None,
+    mean: Any = None,
+    correction: float | None = None,
 ) -> Tensor:
     """The standard deviation of the elements that are not NaN; arguments as for `nanvar`.
 
@@ -168,22 +239,29 @@ def nanstd(
     >>> tg.nanstd(tg.tensor([1.0, tg.nan, 3.0]))
     tensor(1.)
     """
-    return _spread("nanstd", x, axis, dtype, ddof, keepdims, True)
+    return _spread("nanstd", x, axis, dtype, ddof, keepdims, where, mean, correction, True)
 
 
-def _extreme(name: str, x: Any, axis: Any, keepdims: bool, greatest: bool) -> Tensor:
+def _extreme(
+    name: str, x: Any, axis: Any, keepdims: bool, initial: Any, where: Any, greatest: bool
+) -> Tensor:
     x = as_operand(x, name)
     function = ns.max if greatest else ns.min
+    options = {"axis": axis, "keepdims": keepdims, "initial": initial, "where": where}
     if not x._spec.differentiable:
-        return function(x, axis=axis, keepdims=keepdims)
+        return function(x, **options)
     gone = ns.isnan(x)
-    out = function(ns.where(gone, -math.inf if greatest else math.inf, x), axis=axis, keepdims=keepdims)
+    out = function(ns.where(gone, -math.inf if greatest else math.inf, x), **options)
+    if initial is not None:
+        return out
     return ns.where(ns.all(gone, axis=axis, keepdims=keepdims), math.nan, out)
 
 
 @public(reference=np.nanmax, samples=SAMPLES, method=False)
 @composite
-def nanmax(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+def nanmax(
+    x: Any, /, axis: Any = None, *, keepdims: bool = False, initial: Any = None, where: Any = None
+) -> Tensor:
     """The greatest of the elements that are not NaN (NaN if there are none); arguments as for `max`.
 
     Examples
@@ -192,12 +270,14 @@ def nanmax(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Tensor:
     >>> tg.nanmax(tg.tensor([1.0, tg.nan, 2.0]))
     tensor(2.)
     """
-    return _extreme("nanmax", x, axis, keepdims, True)
+    return _extreme("nanmax", x, axis, keepdims, initial, where, True)
 
 
 @public(reference=np.nanmin, samples=SAMPLES, method=False)
 @composite
-def nanmin(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+def nanmin(
+    x: Any, /, axis: Any = None, *, keepdims: bool = False, initial: Any = None, where: Any = None
+) -> Tensor:
     """The least of the elements that are not NaN (NaN if there are none); arguments as for `min`.
 
     Examples
@@ -206,7 +286,7 @@ def nanmin(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Tensor:
     >>> tg.nanmin(tg.tensor([1.0, tg.nan, 2.0]))
     tensor(1.)
     """
-    return _extreme("nanmin", x, axis, keepdims, False)
+    return _extreme("nanmin", x, axis, keepdims, initial, where, False)
 
 
 # --- positions ------------------------------------------------------------------------------------

@@ -35,6 +35,27 @@ def test_a_slice_of_nan_has_no_derivative(name):
     assert (g[[0, 1, 3]] != 0).any()
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_masks_and_initial_values():
+    mask = RNG.uniform(size=X.shape) < 0.7
+    for axis in (None, 1):
+        for name in ("nansum", "nanprod", "nanmax", "nanmin"):
+            for more in ({"initial": 0.5}, {"initial": 0.5, "where": mask}):
+                got, expected = (getattr(xp, name)(X, axis=axis, **more) for xp in (tg, np))
+                np.testing.assert_allclose(got.numpy(), expected, rtol=1e-13)
+        for name in ("nansum", "nanprod", "nanmean", "nanvar", "nanstd"):
+            got, expected = (getattr(xp, name)(X, axis=axis, where=mask) for xp in (tg, np))
+            np.testing.assert_allclose(got.numpy(), expected, rtol=1e-12)
+        for name in ("nanvar", "nanstd"):
+            for more in (
+                ({"mean": np.zeros((3, 1, 5))}, {"correction": 1}) if axis == 1 else ({"correction": 1},)
+            ):
+                got, expected = (getattr(xp, name)(X, axis=axis, **more) for xp in (tg, np))
+                np.testing.assert_allclose(got.numpy(), expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="nanvar: ddof and correction"):
+        tg.nanvar(X, ddof=1, correction=1)
+
+
 def test_cotangents_of_a_slice_of_nan():
     for name in ("nansum", "nanprod", "nanmax", "nanmin", "nancumsum", "nancumprod"):
         x = tg.tensor([np.nan, np.nan], requires_grad=True)
