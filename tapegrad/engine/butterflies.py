@@ -224,6 +224,77 @@ def _butterfly(radix: int, before: bool = False) -> Any:
 
 
 @intrinsic
+def butterfly_odd(typingctx, a, at, far, step, b, to, away, by, w, wt, apart, n, r, roots):
+    """The same for any odd radix ``r``; from ``w[roots]`` on are the roots of unity of order ``r``.
+
+    Numbers ``j`` and ``r - j`` have conjugate factors, and so have results.
+    """
+
+    def codegen(context, builder, signature, args):
+        a, at, far, step, b, to, away, by, w, wt, apart, n, r, roots = args
+        kinds = signature.args
+        source = _Memory(context, builder, kinds[0], a, far)
+        target = _Memory(context, builder, kinds[4], b, away)
+        numbers = _Memory(context, builder, kinds[8], w, None)
+        kind = ir.VectorType(source.element, WIDTH)
+        one, word = ir.Constant(WORD, 1), WORD
+        half = builder.ashr(builder.sub(r, one), one)
+        # the sum of all; real and imaginary parts of sums and of differences, times cosines and sines
+        total, sums, differences = [[cgutils.alloca_once(builder, kind) for _ in range(2)] for _ in range(3)]
+        place = cgutils.alloca_once(builder, word)
+
+        def add(where: Any, values: Pair) -> None:
+            for pointer, value in zip(where, values):
+                builder.store((_Vector(builder, builder.load(pointer)) + value).value, pointer)
+
+        def parts(where: Any) -> list[_Vector]:
+            return [_Vector(builder, builder.load(pointer)) for pointer in where]
+
+        def write(where: Any, k: Any, values: Any) -> None:
+            turn = numbers.repeated(builder.add(wt, builder.mul(apart, builder.sub(k, one))))
+            target.store(_turned(values, turn), builder.add(where, builder.mul(by, k)))
+
+        vectors, last = _for_each_vector(builder, n)
+        with vectors as loop:
+            first = builder.mul(loop.index, ir.Constant(word, WIDTH))
+            first = builder.select(builder.icmp_signed("<", first, last), first, last)
+            here, there = builder.add(at, first), builder.add(to, first)
+
+            def both(j: Any) -> tuple[Pair, Pair]:
+                x = source.load(builder.add(here, builder.mul(step, j)))
+                y = source.load(builder.add(here, builder.mul(step, builder.sub(r, j))))
+                return (x[0] + y[0], x[1] + y[1]), (x[0] - y[0], x[1] - y[1])
+
+            zeroth = source.load(here)
+            for pointer, value in zip(total, zeroth):
+                builder.store(value.value, pointer)
+            with cgutils.for_range(builder, half) as each:
+                add(total, both(builder.add(each.index, one))[0])
+            target.store(tuple(parts(total)), there)
+            with cgutils.for_range(builder, half) as result:
+                k = builder.add(result.index, one)
+                for pointer, value in zip((*sums, *differences), (*zeroth, None, None)):
+                    builder.store(value.value if value else ir.Constant(kind, [0.0] * WIDTH), pointer)
+                builder.store(ir.Constant(word, 0), place)
+                with cgutils.for_range(builder, half) as each:
+                    reached = builder.add(builder.load(place), k)
+                    beyond = builder.icmp_signed(">=", reached, r)
+                    reached = builder.select(beyond, builder.sub(reached, r), reached)
+                    builder.store(reached, place)
+                    cosine, sine = numbers.repeated(builder.add(roots, reached))
+                    plus, minus = both(builder.add(each.index, one))
+                    add(sums, (plus[0] * cosine, plus[1] * cosine))
+                    add(differences, (minus[0] * sine, minus[1] * sine))
+                (pr, pi), (qr, qi) = parts(sums), parts(differences)
+                write(there, k, (pr - qi, pi + qr))
+                write(there, builder.sub(r, k), (pr + qi, pi - qr))
+        return context.get_dummy_value()
+
+    words = [types.int64] * 3
+    return types.void(a, *words, b, *words, w, *words, types.int64, types.int64), codegen
+
+
+@intrinsic
 def merge_lanes(typingctx, a, at, far, b, to, away, w, wt, m):
     """Of eight neighbours each, turned and transformed: ``m`` groups of them become eight rows of ``m``."""
 
@@ -255,4 +326,5 @@ def merge_lanes(typingctx, a, at, far, b, to, away, w, wt, m):
 
 # By the names that kernels know them by.
 INTRINSICS = {f"butterfly_{radix}": _butterfly(radix) for radix in (2, 3, 4, 5)}
-INTRINSICS |= {"merge_8": _butterfly(8, before=True), "merge_lanes": merge_lanes}
+INTRINSICS |= {"butterfly_odd": butterfly_odd, "merge_8": _butterfly(8, before=True)}
+INTRINSICS |= {"merge_lanes": merge_lanes}

@@ -31,6 +31,7 @@ from tapegrad.kernels.memory import (
     butterfly_3,
     butterfly_4,
     butterfly_5,
+    butterfly_odd,
     imag,
     int64,
     join,
@@ -45,7 +46,7 @@ from tapegrad.kernels.memory import (
 __all__ = ["fft", "lanes_of", "plan", "roots_of", "transformed"]
 
 LANES = 8
-LARGEST = 31  # the greatest prime factor with a pass of its own
+LARGEST = 61  # the greatest prime factor with a pass of its own
 CACHED = 16384  # numbers of a buffer, of which there are four, that lanes are added up to
 WORDS = 7
 # ``p``: outer, length of an operand's line, inner, length of a result's, n, whether it is the inverse
@@ -160,33 +161,36 @@ def number_pass(a, at, far, to, r, m, s, w, wt):  # type: ignore[no-untyped-def]
             turn(a, o + s, far, br, bi, w[t])
 
 
-def prime_pass(a, at, far, to, r, m, s, w, wt):  # type: ignore[no-untyped-def]
-    """The same for any radix, by the definition; behind the roots of the pass are those of order ``r``."""
-    step = s * m
-    roots = wt + (r - 1) * m
-    for p in range(m):
-        for k in range(r):
-            o = to + (r * p + k) * s
-            for q in range(s):
-                a[o + q] = R(0)
-                a[o + far + q] = R(0)
-            place = int64(0)
-            for j in range(r):
-                i = at + p * s + j * step
-                wr, wi = real(w[roots + place]), imag(w[roots + place])
-                for q in range(s):
-                    re, im = a[i + q], a[i + far + q]
-                    a[o + q] = R(a[o + q] + R(re * wr - im * wi))
-                    a[o + far + q] = R(a[o + far + q] + R(re * wi + im * wr))
+def odd_pass(a, at, far, to, r, m, s, w, wt):  # type: ignore[no-untyped-def]
+    """The same for any odd radix; behind the roots of the pass are those of order ``r``."""
+    step, roots = s * m, wt + (r - 1) * m
+    if s >= LANES:
+        for p in range(m):
+            here, there, turns = at + p * s, to + r * p * s, wt + (r - 1) * p
+            butterfly_odd(a, here, far, step, a, there, far, s, w, turns, int64(1), s, r, roots)
+        return
+    for i in range(step):  # as `engine.butterflies` does it
+        p = i // s
+        here, there, turns = at + i, to + r * p * s + i - p * s, wt + (r - 1) * p - 1
+        zr, zi = a[here], a[here + far]
+        sr, si = zr, zi
+        for j in range(1, (r + 1) // 2):
+            x, y = here + j * step, here + (r - j) * step
+            sr, si = R(sr + R(a[x] + a[y])), R(si + R(a[x + far] + a[y + far]))
+        a[there], a[there + far] = sr, si
+        for k in range(1, (r + 1) // 2):
+            pr, pi, qr, qi = zr, zi, R(0), R(0)
+            place = roots
+            for j in range(1, (r + 1) // 2):
                 place += k
-                if place >= r:
+                if place >= roots + r:
                     place -= r
-            if k > 0:
-                wr, wi = real(w[wt + (r - 1) * p + k - 1]), imag(w[wt + (r - 1) * p + k - 1])
-                for q in range(s):
-                    re, im = a[o + q], a[o + far + q]
-                    a[o + q] = R(re * wr - im * wi)
-                    a[o + far + q] = R(re * wi + im * wr)
+                cosine, sine = real(w[place]), imag(w[place])
+                x, y = here + j * step, here + (r - j) * step
+                pr, pi = R(pr + R(a[x] + a[y]) * cosine), R(pi + R(a[x + far] + a[y + far]) * cosine)
+                qr, qi = R(qr + R(a[x] - a[y]) * sine), R(qi + R(a[x + far] - a[y + far]) * sine)
+            turn(a, there + k * s, far, R(pr - qi), R(pi + qr), w[turns + k])
+            turn(a, there + (r - k) * s, far, R(pr + qi), R(pi - qr), w[turns + r - k])
 
 
 def passes(c, at, far, first, s, m, f, w):  # type: ignore[no-untyped-def]
@@ -201,7 +205,7 @@ def passes(c, at, far, first, s, m, f, w):  # type: ignore[no-untyped-def]
         if i >= first:
             to = 2 * far - at
             if r > 5:
-                prime_pass(c, at, far, to, r, m, s, w, wt)
+                odd_pass(c, at, far, to, r, m, s, w, wt)
             elif s < LANES:
                 number_pass(c, at, far, to, r, m, s, w, wt)
             else:
@@ -244,6 +248,12 @@ def roots_of(f, m):  # type: ignore[no-untyped-def]
 def load(x, base, step, apart, c, far, n, lanes, count, exchange):  # type: ignore[no-untyped-def]
     """``count`` sequences, ``apart`` from each other, into lanes of a buffer at 0; zeros in the others."""
     re, im = (far, int64(0)) if exchange else (int64(0), far)
+    if lanes == 1:  # LLVM makes vectors of the innermost loop
+        for j in range(n):
+            v = x[base + j * step]
+            c[re + j] = real(v)
+            c[im + j] = imag(v)
+        return
     for j in range(n):
         i, o = base + j * step, j * lanes
         for l in range(count):
@@ -258,21 +268,26 @@ def load(x, base, step, apart, c, far, n, lanes, count, exchange):  # type: igno
 def store(x, base, step, apart, c, at, far, n, lanes, count, exchange):  # type: ignore[no-untyped-def]
     """`load`'s inverse, from the buffer at ``at``."""
     re, im = (at + far, at) if exchange else (at, at + far)
+    if lanes == 1:
+        for j in range(n):
+            x[base + j * step] = join(c[re + j], c[im + j])
+        return
     for j in range(n):
         i, o = base + j * step, j * lanes
         for l in range(count):
             x[i + l * apart] = join(c[re + o + l], c[im + o + l])
 
 
-def chirp(c, at, far, n, lanes, w, wt):  # type: ignore[no-untyped-def]
+def multiply(c, at, far, n, lanes, w, wt):  # type: ignore[no-untyped-def]
     """Multiply ``n`` numbers of each lane by those from ``w[wt]`` on."""
+    if lanes == 1:
+        for j in range(n):
+            turn(c, at + j, far, c[at + j], c[at + far + j], w[wt + j])
+        return
     for j in range(n):
-        wr, wi = real(w[wt + j]), imag(w[wt + j])
-        i = at + j * lanes
+        v, i = w[wt + j], at + j * lanes
         for l in range(lanes):
-            re, im = c[i + l], c[i + far + l]
-            c[i + l] = R(re * wr - im * wi)
-            c[i + far + l] = R(re * wi + im * wr)
+            turn(c, i + l, far, c[i + l], c[i + far + l], v)
 
 
 def exchanged(c, at, far):  # type: ignore[no-untyped-def]
@@ -292,7 +307,7 @@ def transformed(c, far, lanes, fold, m, f, w, n):  # type: ignore[no-untyped-def
     """
     size, at, wt = fold * m, int64(0), roots_of(f, m) + (fold - 1) * m
     if size != n:
-        chirp(c, at, far, n, lanes, w, wt)
+        multiply(c, at, far, n, lanes, w, wt)
         for i in range(n * lanes, far):
             c[i] = R(0)
             c[i + far] = R(0)
@@ -303,10 +318,10 @@ def transformed(c, far, lanes, fold, m, f, w, n):  # type: ignore[no-untyped-def
             at = merge(c, at, far, lanes, m, w, roots_of(f, m))
         if size != n:
             if stage == 0:
-                chirp(c, at, far, size, lanes, w, wt + n)
+                multiply(c, at, far, size, lanes, w, wt + n)
             exchanged(c, at, far)
     if size != n:
-        chirp(c, at, far, n, lanes, w, wt)
+        multiply(c, at, far, n, lanes, w, wt)
     return at
 
 

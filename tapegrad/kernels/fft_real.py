@@ -32,8 +32,16 @@ from tapegrad.kernels.memory import (
 __all__ = ["fft_half", "fft_real"]
 
 
+# With one lane, the loop over places is the one that LLVM makes a loop of vectors of.
+
+
 def load_pairs(x, base, step, apart, c, far, n, lanes, count):  # type: ignore[no-untyped-def]
     """Neighbours along real sequences of even length as real and imaginary parts."""
+    if lanes == 1:
+        for j in range(n // 2):
+            c[j] = x[base + 2 * j * step]
+            c[far + j] = x[base + (2 * j + 1) * step]
+        return
     for j in range(n // 2):
         i, o = base + 2 * j * step, j * lanes
         for l in range(count):
@@ -56,23 +64,36 @@ def load_reals(x, base, step, apart, c, far, n, lanes, count):  # type: ignore[n
             c[far + o + l] = R(0)
 
 
-def take_apart(x, base, step, apart, c, at, far, m, lanes, count, w, wt, sign):  # type: ignore[no-untyped-def]
-    """Write the half spectrum of which the buffer holds the pairs' transform.
+def apart_at(x, o, e, c, i, j, far, wr, wi, sign):  # type: ignore[no-untyped-def]
+    """Numbers ``k`` (to ``x[o]``) and ``m - k`` (to ``x[e]``) of a half spectrum from those of the pairs.
 
     The transforms of the even places, ``a``, and of the odd ones, ``b``, are those of parts of the pairs.
     """
     half = R(0.5)
-    for k in range(m // 2 + 1):
+    pr, pi, qr, qi = c[i], c[i + far], c[j], c[j + far]
+    ar, ai = R(pr + qr) * half, R(pi - qi) * half
+    br, bi = R(pi + qi) * half, R(qr - pr) * half
+    tr, ti = R(br * wr - bi * wi), R(br * wi + bi * wr)
+    x[o] = join(R(ar + tr), R(ai + ti) * sign)
+    x[e] = join(R(ar - tr), R(ti - ai) * sign)
+
+
+def take_apart(x, base, step, apart, c, at, far, m, lanes, count, w, wt, sign):  # type: ignore[no-untyped-def]
+    """Write the half spectrum of which the buffer holds the pairs' transform."""
+    for l in range(count):
+        i, o = at + l, base + l * apart
+        apart_at(x, o, o + m * step, c, i, i, far, R(1), R(0), sign)
+    if lanes == 1:
+        for k in range(1, m // 2 + 1):
+            o, e = base + k * step, base + (m - k) * step
+            apart_at(x, o, e, c, at + k, at + m - k, far, real(w[wt + k]), imag(w[wt + k]), sign)
+        return
+    for k in range(1, m // 2 + 1):
         wr, wi = real(w[wt + k]), imag(w[wt + k])
-        i, j = at + k * lanes, at + (m - k if k > 0 else int64(0)) * lanes
+        i, j = at + k * lanes, at + (m - k) * lanes
         o, e = base + k * step, base + (m - k) * step
         for l in range(count):
-            pr, pi, qr, qi = c[i + l], c[i + l + far], c[j + l], c[j + l + far]
-            ar, ai = R(pr + qr) * half, R(pi - qi) * half
-            br, bi = R(pi + qi) * half, R(qr - pr) * half
-            tr, ti = R(br * wr - bi * wi), R(br * wi + bi * wr)
-            x[o + l * apart] = join(R(ar + tr), R(ai + ti) * sign)
-            x[e + l * apart] = join(R(ar - tr), R(ti - ai) * sign)
+            apart_at(x, o + l * apart, e + l * apart, c, i + l, j + l, far, wr, wi, sign)
 
 
 def store_half(x, base, step, apart, c, at, far, n, lanes, count, sign):  # type: ignore[no-untyped-def]
@@ -83,41 +104,54 @@ def store_half(x, base, step, apart, c, at, far, n, lanes, count, sign):  # type
             x[o + l * apart] = join(c[i + l], R(c[i + far + l] * sign))
 
 
-def put_together(x, base, step, apart, c, far, m, lanes, count, w, wt, sign):  # type: ignore[no-untyped-def]
-    """`take_apart`'s inverse, but for a factor: the pairs' spectrum from half a spectrum."""
+def together_at(x, i, j, c, o, e, far, wr, wi, sign):  # type: ignore[no-untyped-def]
+    """`apart_at`'s inverse, but for a factor."""
     half = R(0.5)
-    for k in range(m // 2 + 1):
+    p, q = x[i], x[j]
+    pr, pi, qr, qi = real(p), R(imag(p) * sign), real(q), R(imag(q) * sign)
+    ar, ai = R(pr + qr) * half, R(pi - qi) * half
+    dr, di = R(pr - qr) * half, R(pi + qi) * half
+    br, bi = R(dr * wi + di * wr), R(dr * wr - di * wi)
+    c[o] = R(ar - br)
+    c[o + far] = R(ai + bi)
+    c[e] = R(ar + br)
+    c[e + far] = R(bi - ai)
+
+
+def put_together(x, base, step, apart, c, far, m, lanes, count, w, wt, sign):  # type: ignore[no-untyped-def]
+    """The pairs' spectrum from a half spectrum.
+
+    Of the first number and the last one, only the real parts count, and wholly.
+    """
+    for l in range(lanes):
+        first, last = R(0), R(0)
+        if l < count:
+            first, last = real(x[base + l * apart]), real(x[base + m * step + l * apart])
+        c[l] = R(first + last)
+        c[l + far] = R(first - last)
+    if lanes == 1:
+        for k in range(1, m // 2 + 1):
+            i, j = base + k * step, base + (m - k) * step
+            together_at(x, i, j, c, k, m - k, far, real(w[wt + k]), imag(w[wt + k]), sign)
+        return
+    for k in range(1, m // 2 + 1):
         wr, wi = real(w[wt + k]), imag(w[wt + k])
         i, j = base + k * step, base + (m - k) * step
         o, e = k * lanes, (m - k) * lanes
         for l in range(count):
-            p, q = x[i + l * apart], x[j + l * apart]
-            pr, pi, qr, qi = real(p), R(imag(p) * sign), real(q), R(imag(q) * sign)
-            if k == 0:  # of the first and the last, only the real part counts, and wholly
-                c[l] = R(pr + qr)
-                c[l + far] = R(pr - qr)
-            else:
-                ar, ai = R(pr + qr) * half, R(pi - qi) * half
-                dr, di = R(pr - qr) * half, R(pi + qi) * half
-                br, bi = R(-R(dr * wi + di * wr)), R(dr * wr - di * wi)
-                c[o + l] = R(ar + br)
-                c[o + l + far] = R(ai + bi)
-                c[e + l] = R(ar - br)
-                c[e + l + far] = R(bi - ai)
+            together_at(x, i + l * apart, j + l * apart, c, o + l, e + l, far, wr, wi, sign)
         for l in range(count, lanes):
             c[o + l] = R(0)
             c[o + l + far] = R(0)
-            if k > 0:
-                c[e + l] = R(0)
-                c[e + l + far] = R(0)
+            c[e + l] = R(0)
+            c[e + l + far] = R(0)
 
 
 def load_half(x, base, step, apart, c, far, n, lanes, count, sign):  # type: ignore[no-untyped-def]
     """Half a spectrum, and zeros."""
-    h = n // 2 + 1
     for i in range(2 * far):
         c[i] = R(0)
-    for k in range(h):
+    for k in range(n // 2 + 1):
         i, o = base + k * step, k * lanes
         for l in range(count):
             v = x[i + l * apart]
@@ -127,7 +161,11 @@ def load_half(x, base, step, apart, c, far, n, lanes, count, sign):  # type: ign
 
 def store_reals(x, base, step, apart, c, at, far, n, lanes, count, paired):  # type: ignore[no-untyped-def]
     """Write the real parts, or real and imaginary parts as neighbours."""
-    if paired:
+    if paired and lanes == 1:
+        for j in range(n // 2):
+            x[base + 2 * j * step] = c[at + j]
+            x[base + (2 * j + 1) * step] = c[at + far + j]
+    elif paired:
         for j in range(n // 2):
             i, o = at + j * lanes, base + 2 * j * step
             for l in range(count):

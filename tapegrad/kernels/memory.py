@@ -15,7 +15,7 @@ import numpy as np
 
 INTRINSIC = (
     "allocate", "array", "at", "bits_to_f32", "bits_to_f64", "butterfly_2", "butterfly_3", "butterfly_4",
-    "butterfly_5", "call_n", "copy_bytes", "f32_to_bits", "f64_to_bits", "fetch_add",
+    "butterfly_5", "butterfly_odd", "call_n", "copy_bytes", "f32_to_bits", "f64_to_bits", "fetch_add",
     "fill_bytes", "give_back", "imag", "invoke", "join", "lanes", "like", "many", "merge_8", "merge_lanes",
     "muladd", "product_error", "reach", "real", "relax", "release", "room", "spill", "stack", "take",
     "tile_1_1", "tile_1_2", "tile_4_1", "tile_4_2", "tile_many_1", "tile_many_2", "word", "words",
@@ -283,6 +283,14 @@ def _butterflies(name: str, radix: int, before: int = 0) -> Any:
 butterfly_2, butterfly_3 = _butterflies("butterfly_2", 2), _butterflies("butterfly_3", 3)
 butterfly_4, butterfly_5 = _butterflies("butterfly_4", 4), _butterflies("butterfly_5", 5)
 merge_8 = _butterflies("merge_8", 8, 1)
+
+
+def butterfly_odd(
+    a: Any, at: int, far: int, step: int, b: Any, to: int, away: int, by: int, w: Any, wt: int, apart: int,
+    n: int, r: int, roots: int,
+) -> None:  # fmt: skip
+    """The same for any odd radix, whose roots of unity are from ``w[roots]`` on."""
+    _butterfly(a, at, far, step, b, to, away, by, w, wt, apart, n, r)
 
 
 def merge_lanes(a: Any, at: int, far: int, b: Any, to: int, away: int, w: Any, wt: int, m: int) -> None:

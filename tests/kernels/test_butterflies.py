@@ -7,7 +7,7 @@ import pytest
 
 from tapegrad import _jit
 from tapegrad.kernels import butterflies, fft, fft_real, memory
-from tapegrad.kernels.memory import NO_MEMORY, R, T, array, int64
+from tapegrad.kernels.memory import NO_MEMORY, R, T, array, butterfly_odd, int64
 
 CALL = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 6)
 RNG = np.random.default_rng(0)
@@ -73,6 +73,26 @@ def test_butterflies(name, dtype):
     for exchange in (0, 1):
         plain, quick = both_ways(numbers, name, dtype, x, w, 512, part, exchange)
         np.testing.assert_allclose(quick, plain, rtol=tolerance, atol=10 * tolerance)
+
+
+def odd(out, x, y, z, p, q):
+    """A butterfly of an odd radix ``q``, whose roots are behind the others."""
+    a, o, w = array(x, 512, R), array(out, 512, R), array(y, 64, T)
+    turns, apart, roots, n = int64(1), int64(2), int64(40), int64(13)
+    at, far, step, to, away, by = int64(3), int64(256), int64(16), int64(5), int64(250), int64(15)
+    butterfly_odd(a, at, far, step, o, to, away, by, w, turns, apart, n, q, roots)
+    return 0
+
+
+@pytest.mark.parametrize("dtype", ["complex128", "complex64"])
+@pytest.mark.parametrize("r", [3, 7, 11, 13])
+def test_odd_radices(dtype, r):
+    tolerance = 1e-14 if dtype == "complex128" else 1e-5
+    x, w = drawn(256, dtype), drawn(64, dtype)
+    w[40 : 40 + r] = np.exp(-2j * np.pi * np.arange(r) / r)
+    flat = np.concatenate([x.real, x.imag])
+    plain, quick = both_ways(odd, "butterfly_2", dtype, flat, w, 512, x.real.dtype, r)
+    np.testing.assert_allclose(quick, plain, rtol=tolerance, atol=20 * tolerance)
 
 
 @pytest.mark.parametrize("dtype", ["complex128", "complex64"])
