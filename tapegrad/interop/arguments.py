@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.interop.writing import write
+from tapegrad.interop.writing import begin, write
 
 __all__ = ["NOTHING", "Passing", "is_default", "names_of", "refuse"]
 
@@ -87,11 +87,13 @@ class Passing:
         if self.signature is None:
             named = {k: v for k, v in kwargs.items() if v is not NOTHING}
             out = named.pop("out", None)
+            begin((out,))
             result = self.target(*args, **named)
         else:
             bound = self.signature.bind(*args, **kwargs)
             out = bound.arguments.pop("out", None) if self.takes_out else None
             positional, named = self.arguments(bound.arguments)
+            begin((out,))
             result = self.target(*positional, **named)
         return result if out is None else write(self.name, out, result)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tapegrad.interop.arguments import NOTHING, names_of, refuse
 from tapegrad.interop.functions import no_counterpart
-from tapegrad.interop.writing import values, write_all
+from tapegrad.interop.writing import begin, values, write_all
 from tapegrad.ops.index import index_add
 from tapegrad.ops.record import OPERAND_TYPES, as_operand, cast, record_elementwise
 from tapegrad.ops.table import PUBLIC, Kind, Row, ns, rows
@@ -82,6 +82,7 @@ def _call(name: str, ufunc: np.ufunc, inputs: tuple, options: dict[str, Any]) ->
     for option in ("signature", "sig"):
         if options.pop(option, None) is not None:
             raise refuse(name, option)
+    begin(outs or ())
     if where is not True and outs is None:
         raise TypeError(f"{name}: the argument 'where' needs 'out': elsewhere, there would be no values")
     if dtype is not None and isinstance(target, Row) and target.dtype_rule in ("bool", "test", "logical"):
@@ -130,6 +131,7 @@ def _repeat(way: str) -> Callable:
             raise refuse(name, "initial=None")
         if x.ndim == 0 and axis in (0, -1):
             axis = None
+        begin(outs or ())
         result = _apply(target, (x,), {"axis": axis, **named}, name)
         return result if outs is None else write_all(name, outs, result)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from tapegrad.ops.table import ROWS, ns
 from tapegrad.tape import current
 from tapegrad.tensor import Tensor
 
-__all__ = ["values", "write", "write_all"]
+__all__ = ["begin", "values", "write", "write_all"]
 
 
 def values(name: str, x: Any) -> Any:
@@ -34,8 +35,21 @@ def values(name: str, x: Any) -> Any:
     return x.numpy()
 
 
+def begin(outs: Iterable[Any]) -> None:
+    """Note, before anything is recorded, which tensors a result will be written into.
+
+    Raises
+    ------
+    RuntimeError
+        If one must not change in place.
+    """
+    for out in outs:
+        if isinstance(out, Tensor):
+            out._check_in_place()
+
+
 def write(name: str, out: Any, result: Any, where: Any = True, casting: str = "same_kind") -> Any:
-    """Write ``result`` into ``out``, which is returned.
+    """Write ``result`` into ``out``, which is returned; `begin` was called before it was recorded.
 
     Parameters
     ----------
@@ -52,8 +66,6 @@ def write(name: str, out: Any, result: Any, where: Any = True, casting: str = "s
         If ``out`` is neither, or the conversion is not allowed, or a gradient would be lost.
     ValueError
         If the shapes do not fit.
-    RuntimeError
-        If a tensor must not change in place.
     """
     result = as_operand(result, name)
     if not isinstance(out, (Tensor, np.ndarray)):
@@ -69,7 +81,6 @@ def write(name: str, out: Any, result: Any, where: Any = True, casting: str = "s
         mask = where.detach().numpy() if isinstance(where, Tensor) else where
         np.copyto(out, values(name, result), casting=casting, where=mask)  # type: ignore[arg-type]
         return out
-    out._check_in_place()
     if where is not True:
         result = ns.where(where, result, out)
     # recorded even where nothing is converted: the tensor must get a slot that is its own

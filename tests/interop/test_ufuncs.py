@@ -163,6 +163,20 @@ def test_gradients_flow_into_a_tensor_that_is_out():
     check_grads(f, (X, Y))
 
 
+def test_an_operand_may_be_out():
+    def f(x):
+        y = x * 2.0
+        np.sin(y, out=y)
+        np.multiply(y, y, out=y)
+        np.cumsum(y, axis=0, out=y)
+        np.clip(y, 0.1, 0.9, out=y)
+        return y
+
+    check_grads(f, (X,))
+    expected = np.clip(np.cumsum(np.sin(2 * X) ** 2, axis=0), 0.1, 0.9)
+    np.testing.assert_allclose(f(tg.tensor(X)).numpy(), expected)
+
+
 def test_an_array_never_takes_a_gradient():
     x = tg.tensor(X, requires_grad=True)
     for call in [
