@@ -66,6 +66,7 @@ class Passing:
         self.ordered = [p for p in own if p.kind in POSITIONAL]
         given = self.signature.parameters if self.signature is not None else {}
         self.takes_out = "out" in given and "out" not in self.names
+        self.given = [p for p in given.values() if p.kind in POSITIONAL]
         for k, p in enumerate(given.values()):
             if p.kind not in (*POSITIONAL, inspect.Parameter.KEYWORD_ONLY):
                 continue
@@ -90,35 +91,37 @@ class Passing:
             begin((out,))
             result = self.target(*args, **named)
         else:
-            bound = self.signature.bind(*args, **kwargs)
-            out = bound.arguments.pop("out", None) if self.takes_out else None
-            positional, named = self.arguments(bound.arguments)
+            positional, named = self.arguments(args, kwargs)
+            out = named.pop("out", None) if self.takes_out else None
             begin((out,))
             result = self.target(*positional, **named)
         return result if out is None else write(self.name, out, result)
 
-    def arguments(self, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Our arguments for NumPy's, which are given by name.
+    def arguments(self, args: tuple, kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Our arguments for NumPy's (which NumPy has compared with its signature already).
 
         Raises
         ------
         TypeError
             If one is not supported and says more than its default.
         """
-        assert self.signature is not None
         positional: list[Any] = []
         named: dict[str, Any] = {}
-        for key, value in given.items():
-            parameter = self.signature.parameters[key]
-            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-                positional.extend(value)
-            elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                named.update(value)
-            else:
-                self._place(parameter, value, positional, named)
-        for key in named:
-            if key not in self.names:
-                raise refuse(self.name, key)
+        count = len(self.given)
+        for parameter, value in zip(self.given, args):
+            self._place(parameter, value, positional, named)
+        positional.extend(args[count:])
+        assert self.signature is not None
+        if not kwargs:
+            return positional, named
+        for key, parameter in self.signature.parameters.items():  # in this order: some go by position
+            if key in kwargs and parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+                self._place(parameter, kwargs[key], positional, named)
+        for key, value in kwargs.items():
+            if key not in self.signature.parameters:
+                if key not in self.names:
+                    raise refuse(self.name, key)
+                named[key] = value
         return positional, named
 
     def _place(
@@ -131,6 +134,8 @@ class Passing:
             positional.append(value)
         elif value is NOTHING:
             return
+        elif parameter.name == "out" and self.takes_out:
+            named["out"] = value
         elif place is not None:
             named[place] = value
         elif not is_default(value, parameter.default):

@@ -16,7 +16,7 @@ from tapegrad.interop.arguments import NOTHING, names_of, refuse
 from tapegrad.interop.functions import no_counterpart
 from tapegrad.interop.writing import begin, values, write_all
 from tapegrad.ops.index import index_add
-from tapegrad.ops.record import OPERAND_TYPES, as_operand, cast, record_elementwise
+from tapegrad.ops.record import OPERAND_TYPES, as_operand, cast, elementwise_functions, record_elementwise
 from tapegrad.ops.table import PUBLIC, Kind, Row, ns, rows
 from tapegrad.tensor import Tensor
 
@@ -45,6 +45,13 @@ def _target(ufunc: np.ufunc) -> Row | Callable | None:
 
 
 @functools.cache
+def _quick(ufunc: np.ufunc) -> Callable | None:
+    """The function of a ufunc's row, called from `array_ufunc`: the user's frame is the second above it."""
+    row = _target(ufunc)
+    return elementwise_functions(row, depth=2)["function"] if isinstance(row, Row) else None
+
+
+@functools.cache
 def _repeated(ufunc: np.ufunc, way: str) -> Callable | None:
     """The public function that folds (or scans) an axis with a ufunc."""
     return next((e.function for e in PUBLIC.values() if getattr(e, way) == ufunc.__name__), None)
@@ -57,6 +64,10 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwar
         del operands[1]  # what to index with
     if not all(isinstance(x, OPERAND_TYPES) for x in operands):
         return NotImplemented
+    if method == "__call__" and not kwargs:
+        quick = _quick(ufunc)
+        if quick is not None:
+            return quick(*inputs)
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
     return METHODS[method](name, ufunc, inputs, kwargs)
 

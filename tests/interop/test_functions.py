@@ -272,6 +272,8 @@ def test_arguments_that_ask_for_nothing_are_taken():
     same(np.sum(a=x, axis=0), np.sum(A, axis=0))
     same(np.clip(a=x, a_min=1.0, a_max=None), np.clip(A, 1.0, None))
     same(np.ravel(x, order="C"), np.ravel(A))
+    same(np.take(axis=1, indices=[2, 0], a=x), np.take(axis=1, indices=[2, 0], a=A))
+    same(np.repeat(axis=0, a=x, repeats=2), np.repeat(A, 2, 0))
 
 
 def test_out_is_written():

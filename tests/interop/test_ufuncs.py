@@ -296,6 +296,20 @@ def test_at_with_indices_that_are_tensors_and_numbers():
         np.add.at(x, index, 1.5)
 
 
+def test_places_are_the_users():
+    x = tg.tensor(X, requires_grad=True)
+    tape = tg.tape.current.tape
+    for out in (
+        np.sin(x),
+        Y * x,
+        np.multiply(x, [1.0] * 4),
+        np.add.reduce(x),
+        np.sum(x, axis=0),
+        np.add(x, x, dtype=float),
+    ):
+        assert tape.source(out._slot).startswith("test_ufuncs.py:")
+
+
 # --- others ---------------------------------------------------------------------------------------
 
 
