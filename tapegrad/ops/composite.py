@@ -9,7 +9,7 @@ import numpy as np
 
 from tapegrad.kernels import normalise as kernels
 from tapegrad.ops.axes import axes_tuple, axis_index, behind, size_of, split_at, strip_axes
-from tapegrad.ops.movement import reshaped
+from tapegrad.ops.movement import broadcasted, reshaped
 from tapegrad.ops.record import as_inexact, as_operand, cast, composite, record
 from tapegrad.ops.reduce import SUM, keep_axes, masked, reduce_axes, torch_names
 from tapegrad.ops.references import special
@@ -282,11 +282,14 @@ def ptp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Tensor:
         Sample(((3, 4),)),
         Sample(((3, 4),), {"axis": 1, "weights": np.float32([1, 2, 3, 2])}),
         Sample(((3, 4),), args=(0, np.float32([1, 2, 3]))),
+        Sample(((2, 3, 4), (4, 2)), prepare=lambda x, w: (x, (2, 0), abs(w) + 1, True)),
     ],
     method=False,
 )
 @composite
-def average(x: Any, /, axis: Any = None, weights: Any = None, *, keepdims: bool = False) -> Tensor:
+def average(
+    x: Any, /, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False
+) -> Any:
     """The weighted mean.
 
     Parameters
@@ -294,13 +297,21 @@ def average(x: Any, /, axis: Any = None, weights: Any = None, *, keepdims: bool 
     axis : int or tuple of int, optional
         Default all.
     weights : array_like, optional
-        Of ``x``'s shape, or one weight for each place along ``axis``.
+        Of ``x``'s shape, or one weight for each place along ``axis`` (its axes in that order, if several).
+    returned : bool
+        Whether to return the sum of the weights, too.
     keepdims : bool
+
+    Returns
+    -------
+    Tensor, or a pair of it and the sums of weights, of the same shape.
 
     Raises
     ------
     ValueError
         If the weights' shape is neither ``x``'s nor the axis's.
+    TypeError
+        If it is not ``x``'s, and no axis is given.
 
     Examples
     --------
@@ -308,17 +319,26 @@ def average(x: Any, /, axis: Any = None, weights: Any = None, *, keepdims: bool 
     >>> tg.average(tg.tensor([1.0, 4.0]), weights=[2.0, 1.0])
     tensor(2.)
     """
+    x = as_inexact(x, "average")
     if weights is None:
-        return mean(x, axis=axis, keepdims=keepdims)
-    x, w = as_inexact(x, "average"), as_inexact(weights, "average")
-    if w._spec.shape != x._spec.shape:
-        if not isinstance(axis, int) or w._spec.ndim != 1:
-            raise ValueError(f"average: weights of shape {w.shape} do not fit shape {x.shape}, axis {axis}")
-        k = axis_index("average", axis, x._spec.ndim)
-        w = reshaped(w, (w._spec.size,) + (1,) * (x._spec.ndim - k - 1))
-        w = ns.broadcast_to(w, x._spec.shape)
+        out = mean(x, axis=axis, keepdims=keepdims)
+        n = x._spec.size // out._spec.size if out._spec.size else 0
+        return (out, ns.full_like(out, float(n))) if returned else out
+    w = as_inexact(weights, "average")
+    shape = x._spec.shape
+    if w._spec.shape != shape:
+        if axis is None:
+            raise TypeError(
+                f"average: axis must be given where weights of shape {w.shape} differ from {shape}"
+            )
+        axes = [axis_index("average", a, len(shape)) for a in (axis if isinstance(axis, tuple) else (axis,))]
+        if w._spec.shape != tuple([shape[a] for a in axes]):
+            raise ValueError(f"average: weights of shape {w.shape} do not fit shape {shape}, axis {axis}")
+        w = ns.permute_dims(w, tuple([axes.index(a) for a in sorted(axes)]))
+        w = broadcasted(reshaped(w, tuple([n if a in axes else 1 for a, n in enumerate(shape)])), shape)
     total = ns.sum(w, axis=axis, keepdims=keepdims)
-    return ns.sum(x * w, axis=axis, keepdims=keepdims) / total
+    out = ns.sum(x * w, axis=axis, keepdims=keepdims) / total
+    return (out, total) if returned else out
 
 
 section("norms")

@@ -209,7 +209,7 @@ def pad(x: Any, /, pad_width: Any, mode: str = "constant", *, constant_values: A
 
 
 @public(reference=np.trace, samples=[Sample(((3, 4),)), Sample(((3, 3),), {"offset": -1})])
-def trace(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+def trace(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Tensor:
     """Sum of a diagonal (of the first two axes, unless others are named).
 
     Examples
@@ -218,7 +218,7 @@ def trace(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     >>> tg.trace(tg.tensor([[1.0, 2.0], [3.0, 4.0]]))
     tensor(5.)
     """
-    return ns.sum(ns.diagonal(as_operand(x, "trace"), offset, axis1, axis2), axis=-1)
+    return ns.sum(ns.diagonal(as_operand(x, "trace"), offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
 def _triangle(name: str, x: Any, k: int, lower: bool) -> Tensor:

@@ -21,15 +21,17 @@ ROWS_OF_FOUR = np.array([[0, 2, 1, 1], [1, -3, 2, 0]])
 
 
 @public(
-    reference=lambda x, idx, axis=None: np.take(x, idx, axis),
+    reference=lambda x, idx, axis=None, mode="raise": np.take(x, idx, axis, mode=mode),
     samples=[
         Sample(((3, 4),), {"axis": 1}, args=([0, 2, -1, 0],)),
         Sample(((3, 4),), {"axis": 0}, args=([[0, 2], [1, 1]],)),
         Sample(((3, 4),), args=([5, 0],)),
+        Sample(((3, 4),), {"mode": "wrap"}, args=([5, -1, 40], 1)),
+        Sample(((3, 4),), {"mode": "clip"}, args=([5, -1, 2], 1)),
     ],
 )
 @also_named(index="indices", dim="axis")
-def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
+def take(x: Any, /, indices: Any, axis: int | None = None, *, mode: str = "raise") -> Tensor:
     """Elements along an axis, by index.
 
     Parameters
@@ -38,11 +40,16 @@ def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
         Any shape, which takes the axis's place in the result's shape.
     axis : int, optional
         Default: the flattened array.
+    mode : {"raise", "wrap", "clip"}
+        What indices out of bounds are: errors (negative ones count from the end), taken modulo the length,
+        or brought to the nearest that is not (negative ones to 0).
 
     Raises
     ------
     IndexError
         If an index is out of bounds.
+    ValueError
+        If the mode is unknown.
 
     Examples
     --------
@@ -59,6 +66,17 @@ def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
         indices = np.asarray(indices, dtype=np.int64 if np.size(indices) == 0 else None)
         if indices.dtype.kind not in "iu":
             raise IndexError(f"take: indices must be integers, not {indices.dtype}")
+    if mode != "raise":
+        if mode not in ("wrap", "clip"):
+            raise ValueError(f"take: mode must be 'raise', 'wrap' or 'clip', not {mode!r}")
+        n = x._spec.shape[k]
+        if n == 0:
+            raise IndexError(f"take: cannot do a non-empty take from an empty axes: axis {k} of {x.shape}")
+        known = isinstance(indices, int)
+        if mode == "wrap":
+            indices = indices % n if known else ns.remainder(indices, n)
+        else:
+            indices = min(max(indices, 0), n - 1) if known else ns.clip(indices, 0, n - 1)
     return index("take", x, (FULL,) * k + (indices,))
 
 
