@@ -264,6 +264,21 @@ def imag(typingctx, z):
 
 
 @intrinsic
+def conjugate(typingctx, z):
+    """The conjugate of a number; a real one as it is."""
+    plain = not isinstance(z, types.Complex)
+
+    def codegen(context, builder, signature, args):
+        if plain:
+            return args[0]
+        made = context.make_complex(builder, z, args[0])
+        made.imag = builder.fneg(made.imag)
+        return made._getvalue()
+
+    return z(z), codegen
+
+
+@intrinsic
 def join(typingctx, x, y):
     """The complex number of two parts of one precision."""
     narrow = x == y == types.float32

@@ -13,7 +13,7 @@ from tapegrad.ops.axes import contiguous, size_of
 from tapegrad.ops.fft import table_size
 from tapegrad.ops.table import ROWS, Kind, rows
 from tapegrad.saved.verify import CHECKS, peak_bytes, signature_of
-from tapegrad.spec import BOOL, intern_spec
+from tapegrad.spec import BOOL, intern_spec, real_dtype
 from tapegrad.tape import TapeError
 from tapegrad.trace import Guard, Trace, _check_strides
 
@@ -61,7 +61,7 @@ def draw_static(r, row, specs):
     }
     for flag in (
         "keepdims", "unique", "reverse", "exclusive", "descending", "right", "tx", "ty", "reduce", "lower",
-        "trans", "unit_diagonal", "upper", "inverse",
+        "trans", "unit_diagonal", "upper", "inverse", "diagonal",
     ):  # fmt: skip
         static[flag] = r.random() < 0.5
     if row.name in CONVOLUTIONS:
@@ -127,8 +127,9 @@ STATIC = {
     "argsort": ("descending",),
     "barrier": (),
     "apart": ("mode",),
-    **dict.fromkeys(("cholesky", "cholesky_adjoint", "lu", "lu_sign", "det", "log_abs_det"), ()),
-    **dict.fromkeys(("basis_free", "complement", "expm", "expm_derivative", "qr", "svd", "svdvals"), ()),
+    "basis_free": ("diagonal",),
+    **dict.fromkeys(("cholesky", "cholesky_adjoint", "lu", "lu_sign", "det", "log_abs_det", "log_det"), ()),
+    **dict.fromkeys(("complement", "expm", "expm_derivative", "qr", "svd", "svdvals"), ()),
     **dict.fromkeys(("eigh", "eigvalsh"), ("upper",)),
     **dict.fromkeys(("svd_factors", "untied", "eigenvalues", "singular_values"), ()),
     "svd_solve": ("trans",),
@@ -178,6 +179,7 @@ INDEXED = {
 }
 LINALG = {  # square matrices, their factors, right-hand sides; rectangular ones, values, factors
     "cholesky": "a", "cholesky_adjoint": "aa", "lu": "a", "lu_sign": "f", "det": "af", "log_abs_det": "af",
+    "log_det": "af",
     "solve_triangular": "ba", "solve": "baf", "eigh": "a", "eigvalsh": "a", "expm": "a",
     "expm_derivative": "aa", "svd": "r", "svdvals": "r", "qr": "r", "complement": "r", "svd_factors": "rt",
     "svd_solve": "crs", "apart": "rv", "basis_free": "ra",
@@ -222,8 +224,9 @@ def draw_specs(r, row):
             "s": (*batch, (m + 1 + n) * min(m, n)),
             "c": (*batch, r.choice([m, n]), r.randrange(3)),
         }  # fmt: skip
-        dtype = np.dtype(r.choice(DTYPES[:2]))
-        specs = [intern_spec(kinds[k], dtype) for k in LINALG[row.name]]
+        dtype = np.dtype(r.choice((*DTYPES[:2], "complex128", "complex64") if row.complex else DTYPES[:2]))
+        real = real_dtype(dtype)  # of tolerances and values
+        specs = [intern_spec(kinds[k], real if k in "tv" else dtype) for k in LINALG[row.name]]
     if row.name in POOLS and r.random() < 0.8:
         image, dtype = (*r.choice([(), (2,), (0,)]), r.randrange(4), r.randrange(5)), specs[0].dtype
         places = (*image[:-2], 2, 3)

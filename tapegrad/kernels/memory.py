@@ -15,7 +15,8 @@ import numpy as np
 
 INTRINSIC = (
     "allocate", "array", "at", "bits_to_f32", "bits_to_f64", "butterfly_2", "butterfly_3", "butterfly_4",
-    "butterfly_5", "butterfly_odd", "call_n", "copy_bytes", "f32_to_bits", "f64_to_bits", "fetch_add",
+    "butterfly_5", "butterfly_odd", "call_n", "conjugate", "copy_bytes", "f32_to_bits", "f64_to_bits",
+    "fetch_add",
     "fill_bytes", "give_back", "imag", "invoke", "join", "lanes", "like", "many", "merge_8", "merge_lanes",
     "muladd", "product_error", "reach", "real", "relax", "release", "room", "spill", "stack", "take",
     "tile_1_1", "tile_1_2", "tile_4_1", "tile_4_2", "tile_many_1", "tile_many_2", "word", "words",
@@ -57,6 +58,11 @@ def real(z: Any) -> Any:
 def imag(z: Any) -> Any:
     """The imaginary part of a number, 0 for a real one."""
     return np.imag(z)
+
+
+def conjugate(z: Any) -> Any:
+    """The conjugate of a number; a real one as it is."""
+    return np.conj(z)
 
 
 def join(x: Any, y: Any) -> Any:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from tapegrad.kernels.lapack.apart import VALUES
-from tapegrad.saved.verify import Static, _alike, _check, _flag, _floating, _names, _whole, require
-from tapegrad.spec import Spec
+from tapegrad.ops.table import ROWS
+from tapegrad.saved.verify import Static, _alike, _check, _flag, _names, _whole, require
+from tapegrad.spec import Spec, real_dtype
 
 __all__: list[str] = []
+
+
+def _inexact(name: str, spec: Spec) -> None:
+    right = spec.floating or (spec.differentiable and bool(ROWS[name].complex))
+    require(right, f"{name}: the operand must be floating point, not {spec.dtype}")
+
+
+def _parts(name: str, x: Spec, y: Spec) -> None:
+    """The second operand has the dtype of the first one's parts."""
+    require(y.dtype == real_dtype(x.dtype), f"{name}: operands of dtypes {x.dtype} and {y.dtype}")
 
 
 @_check("cholesky", "lu", "cholesky_adjoint", "expm", "expm_derivative")
@@ -34,7 +45,7 @@ def _lu_solve(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     require(specs[2].shape[-1] == specs[1].shape[-1], f"{name}: factors of shape {specs[2].shape}")
 
 
-@_check("lu_sign", "log_abs_det", "det")
+@_check("lu_sign", "log_abs_det", "log_det", "det")
 def _determinant(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     _names(name, static)
     _lu_factors(name, specs[-1])
@@ -52,7 +63,7 @@ def _eigen(name: str, specs: tuple[Spec, ...], static: Static) -> None:
 @_check("svd", "svdvals", "qr", "complement")
 def _rectangular(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     _names(name, static)
-    _floating(name, specs[0])
+    _inexact(name, specs[0])
     m, n = specs[0].shape[-2:] if specs[0].ndim >= 2 else (-1, 0)
     least = n if name in ("qr", "complement") else 0
     require(m >= least, f"{name}: shape {specs[0].shape}")
@@ -61,7 +72,7 @@ def _rectangular(name: str, specs: tuple[Spec, ...], static: Static) -> None:
 @_check("svd_factors")
 def _svd_factors(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     _rectangular(name, specs, static)
-    _alike(name, *specs)
+    _parts(name, *specs)
     require(specs[1].shape == specs[0].shape[:-2], f"{name}: tolerances of shape {specs[1].shape}")
 
 
@@ -88,7 +99,7 @@ def _apart(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     mode = _whole(name, "mode", static["mode"])
     require(mode <= VALUES, f"{name}: mode {mode}")
     _rectangular(name, (x,), {})
-    _alike(name, x, values)
+    _parts(name, x, values)
     fits = values.shape == (*x.shape[:-2], x.shape[-1]) and (mode == VALUES or x.shape[-2] == x.shape[-1])
     require(fits, f"{name}: shapes {x.shape} and {values.shape}")
 
@@ -98,7 +109,7 @@ def _untied(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     x, values = specs
     _names(name, static)
     _rectangular(name, (x,), {})
-    _alike(name, x, values)
+    _parts(name, x, values)
     require(values.shape == (*x.shape[:-2], x.shape[-1]), f"{name}: shapes {x.shape} and {values.shape}")
 
 
@@ -116,7 +127,8 @@ def _values(name: str, specs: tuple[Spec, ...], static: Static) -> None:
 @_check("basis_free")
 def _basis_free(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     x, s = specs
-    _names(name, static)
+    _names(name, static, "diagonal")
+    _flag(name, static, "diagonal")
     _rectangular(name, (x,), {})
     _square(name, s)
     _alike(name, x, s)
@@ -124,12 +136,12 @@ def _basis_free(name: str, specs: tuple[Spec, ...], static: Static) -> None:
 
 
 def _square(name: str, a: Spec) -> None:
-    _floating(name, a)
+    _inexact(name, a)
     require(a.ndim >= 2 and a.shape[-1] == a.shape[-2], f"{name}: shape {a.shape} is not square")
 
 
 def _lu_factors(name: str, factors: Spec) -> None:
-    _floating(name, factors)
+    _inexact(name, factors)
     shape = factors.shape
     require(len(shape) >= 2 and shape[-2] == shape[-1] + 1, f"{name}: factors of shape {shape}")
 

@@ -238,6 +238,7 @@ def _forward(
 
     g = scratch.placeholder(row.out, rg=1)
     result = _call_rule(row, k, g, out, operands)
+    result = cast(result, row.operands[k].dtype)  # it may be complex where the operand is real
     found = pull(scratch, result, g, t)
     if found is None:  # the rule does not depend on its cotangent: the derivative is zero
         return broadcasted(as_operand(np.zeros((), row.out.dtype)), row.out.shape)

@@ -179,6 +179,8 @@ def test_public_function(entry, sample):
     for got, wanted in zip(values, expected, strict=True):
         assert got.dtype.kind == np.asarray(wanted).dtype.kind
         np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-11)
+    if entry.name in ("linalg.eigh", "linalg.svd"):
+        return  # phases of vectors have no derivative: test_complex_linalg.py
     if entry.differentiable and sample.differentiable:
         check_grads(bind(entry.function), operands, order=2, modes=("rev", "fwd"))
 

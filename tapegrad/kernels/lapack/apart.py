@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tapegrad.kernels.lapack.memory import refused
 from tapegrad.kernels.lapack.table import DERIVATIVE
-from tapegrad.kernels.memory import TO, T, array, int64
+from tapegrad.kernels.memory import TO, R, T, array, conjugate, int64, real
 
 __all__ = ["DIFFERENCES", "SUMS", "VALUES", "apart", "basis_free", "untied", "values"]
 
@@ -13,22 +13,22 @@ DIFFERENCES, SUMS, VALUES = range(3)
 
 def rounding(w, at, n, m, size):  # type: ignore[no-untyped-def]
     """What values closer than this have in common is rounding."""
-    epsilon = T(2.220446049250313e-16) if size == 8 else T(1.1920929e-07)
-    scale = T(0)
+    epsilon = R(2.220446049250313e-16) if size == 8 else R(1.1920929e-07)
+    scale = R(0)
     for j in range(at, at + n):
         scale = max(scale, abs(w[j]))
-    return T(T(scale * epsilon) * T(max(m, n)))
+    return R(R(scale * epsilon) * R(max(m, n)))
 
 
 def apart(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
-    """``x[i, j]`` divided by ``y[j] - y[i]``, by ``y[i] + y[j]`` (both 0 on the diagonal), or by ``y[j]``.
+    """``x[i, j]`` divided by ``y[j] - y[i]`` (0 on the diagonal), by ``y[i] + y[j]``, or by ``y[j]``.
 
     Divisors of no more than rounding are zero; what is to be divided by one is refused, unless it is zero.
-    ``p`` is m, n, batch, mode, itemsize.
+    ``p`` is m, n, batch, mode, itemsize (of a part, if ``x`` is complex).
     """
     d = array(p, 5, int64)
     m, n, batch, mode = d[0], d[1], d[2], d[3]
-    a, w, o = array(x, batch * m * n, T), array(y, batch * n, T), array(out, batch * m * n, TO)
+    a, w, o = array(x, batch * m * n, T), array(y, batch * n, R), array(out, batch * m * n, TO)
     for b in range(batch):
         limit = rounding(w, b * n, n, m, d[4])
         for i in range(m):
@@ -36,15 +36,15 @@ def apart(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
                 at = b * m * n + i * n + j
                 v, divisor = a[at], w[b * n + j]
                 if mode == DIFFERENCES:
-                    divisor = T(divisor - w[b * n + i])
+                    divisor = R(divisor - w[b * n + i])
                 elif mode == SUMS:
-                    divisor = T(divisor + w[b * n + i])
-                if v == 0 or (i == j and mode != VALUES):
+                    divisor = R(divisor + w[b * n + i])
+                if v == 0 or (i == j and mode == DIFFERENCES):
                     o[at] = TO(0)
                 elif abs(divisor) <= limit:
                     return DERIVATIVE + refused(b)
                 else:
-                    o[at] = TO(v / divisor)
+                    o[at] = TO(v / T(divisor))
     return 0
 
 
@@ -55,15 +55,15 @@ def untied(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     """
     d = array(p, 5, int64)
     m, n, batch = d[0], d[1], d[2]
-    a, w, o = array(x, batch * m * n, T), array(y, batch * n, T), array(out, batch * m * n, TO)
+    a, w, o = array(x, batch * m * n, T), array(y, batch * n, R), array(out, batch * m * n, TO)
     for b in range(batch):
         limit = rounding(w, b * n, n, m, d[4])
         for i in range(b * m * n, (b + 1) * m * n):
             o[i] = a[i]
         for j in range(n):
             v = w[b * n + j]
-            tied = (j > 0 and abs(T(w[b * n + j - 1] - v)) <= limit) or (
-                j + 1 < n and abs(T(w[b * n + j + 1] - v)) <= limit
+            tied = (j > 0 and abs(R(w[b * n + j - 1] - v)) <= limit) or (
+                j + 1 < n and abs(R(w[b * n + j + 1] - v)) <= limit
             )
             if tied:
                 for i in range(m):
@@ -79,27 +79,27 @@ def values(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     a, o = array(y, batch * step, T), array(out, batch * count, TO)
     for b in range(batch):
         for i in range(count):
-            o[b * count + i] = a[b * step + start + i]
+            o[b * count + i] = TO(real(a[b * step + start + i]))
     return 0
 
 
 def basis_free(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
-    """``x``, refused unless each matrix of ``y`` is symmetric up to rounding of numbers like those of ``x``.
+    """``x``, refused unless each matrix of ``y`` is Hermitian up to rounding of numbers like those of ``x``.
 
-    ``p`` is the size of a matrix of ``x``, n, batch, itemsize.
+    ``p`` is the size of a matrix of ``x``, n, batch, itemsize (of a part), whether only the diagonal counts.
     """
-    d = array(p, 4, int64)
-    size, n, batch = d[0], d[1], d[2]
-    tolerance = T(1.5e-8) if d[3] == 8 else T(3.5e-4)
+    d = array(p, 5, int64)
+    size, n, batch, diagonal = d[0], d[1], d[2], d[4] != 0
+    tolerance = R(1.5e-8) if d[3] == 8 else R(3.5e-4)
     a, s, o = array(x, batch * size, T), array(y, batch * n * n, T), array(out, batch * size, TO)
     for b in range(batch):
-        scale = T(0)
+        scale = R(0)
         for i in range(b * size, (b + 1) * size):
             scale = max(scale, abs(a[i]))
             o[i] = a[i]
-        limit = T(scale * tolerance)
+        limit = R(scale * tolerance)
         for i in range(n):
-            for j in range(i):
-                if abs(T(s[(b * n + i) * n + j] - s[(b * n + j) * n + i])) > limit:
+            for j in range(i if diagonal else int64(0), i + 1):
+                if abs(T(s[(b * n + i) * n + j] - conjugate(s[(b * n + j) * n + i]))) > limit:
                     return DERIVATIVE + refused(b)
     return 0

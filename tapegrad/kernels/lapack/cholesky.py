@@ -19,7 +19,7 @@ from tapegrad.kernels.lapack.table import (
     TRSM,
     UPPER,
 )
-from tapegrad.kernels.memory import TO, T, array, call_n, int32, int64, spill
+from tapegrad.kernels.memory import TO, T, array, call_n, conjugate, int32, int64, real, spill
 
 __all__ = ["cholesky", "cholesky_adjoint"]
 
@@ -34,11 +34,11 @@ def factor_rows(o, at, n):  # type: ignore[no-untyped-def]
             other = at + j * n
             s = o[row + j]
             for k in range(j):
-                s = TO(s - TO(o[row + k] * o[other + k]))
+                s = TO(s - TO(o[row + k] * conjugate(o[other + k])))
             if j < i:
                 o[row + j] = TO(s / o[other + j])
-            elif s > 0:
-                o[row + j] = TO(math.sqrt(s))
+            elif real(s) > 0:
+                o[row + j] = TO(math.sqrt(real(s)))
             else:
                 return False
     return True
@@ -69,7 +69,7 @@ def cholesky(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
         if array(info, 2, int32)[0] != 0:
             return 1 + b
         for i in range(n):
-            if not o[at + i * (n + 1)] > 0:  # libraries let NaN pass
+            if not real(o[at + i * (n + 1)]) > 0:  # libraries let NaN pass
                 return 1 + b
     return 0
 

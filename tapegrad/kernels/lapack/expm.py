@@ -14,7 +14,7 @@ from tapegrad.kernels.lapack.lu import back, factor
 from tapegrad.kernels.lapack.memory import finite
 from tapegrad.kernels.lapack.product import multiply
 from tapegrad.kernels.lapack.table import SHARED
-from tapegrad.kernels.memory import TO, T, allocate, array, int64, release, word
+from tapegrad.kernels.memory import NO_MEMORY, TO, R, T, allocate, array, int64, release, word
 
 __all__ = ["expm", "expm_derivative"]
 
@@ -26,36 +26,36 @@ HUGE = 1e10, 1e4  # norms (float64, float32) whose powers may overflow
 
 def norm(w, at, n):  # type: ignore[no-untyped-def]
     """The greatest sum of magnitudes of a column."""
-    most = T(0)
+    most = R(0)
     for j in range(n):
-        s = T(0)
+        s = R(0)
         for i in range(n):
-            s = T(s + abs(w[at + i * n + j]))
+            s = R(s + abs(w[at + i * n + j]))
         most = max(most, s)
     return most
 
 
-def excess(w, at, n, room):  # type: ignore[no-untyped-def]
+def excess(w, at, n, v):  # type: ignore[no-untyped-def]
     """Squarings that rounding in the numerator of order 13 asks for: ``l`` of Al-Mohy and Higham, (4.3).
 
-    It rests on the norm of ``|a|^27``, found from products with a vector, which is in ``w[room:]``.
+    It rests on the norm of ``|a|^27``, found from products with a vector, which is in ``v``.
     """
     total = 0.0  # of logarithms
     for j in range(n):
-        w[room + j] = T(1)
+        v[j] = R(1)
     for _ in range(27):
-        most = T(0)
+        most = R(0)
         for j in range(n):
-            s = T(0)
+            s = R(0)
             for i in range(n):
-                s = T(s + T(abs(w[at + i * n + j]) * w[room + i]))
-            w[room + n + j] = s
+                s = R(s + R(abs(w[at + i * n + j]) * v[i]))
+            v[n + j] = s
             most = max(most, s)
         if not most > 0:
             return int64(0)
         total += math.log(most)
         for j in range(n):
-            w[room + j] = T(w[room + n + j] / most)
+            v[j] = R(v[n + j] / most)
     # 1 / (binomial(26, 13) 27!), over the unit roundoff
     need = total - math.log(norm(w, at, n)) - 80.70384309867893 + 36.7368005696771
     return int64(max(math.ceil(need / (26.0 * 0.6931471805599453)), 0.0))
@@ -92,14 +92,14 @@ def coefficients(order, k):  # type: ignore[no-untyped-def]
     return c if k <= order else 0.0
 
 
-def squarings(p, base, w, n, size, along):  # type: ignore[no-untyped-def]
+def squarings(p, base, w, n, size, narrow, along):  # type: ignore[no-untyped-def]
     """The order to use, and how often to halve: ``64 * halvings + order``.
 
     With ``along`` the limits are those for the derivative, and the powers are not looked at.
     """
     s = norm(w, int64(0), n)
     N = n * n
-    single = size == 4
+    single = narrow == 4
     if single:
         small, middle, large = (
             (0.3, 1.3, 2.7) if along else (0.4258730016922831, 1.880152677804762, 3.925724783138660)
@@ -117,7 +117,7 @@ def squarings(p, base, w, n, size, along):  # type: ignore[no-untyped-def]
     halvings = int64(0)
     if single:
         while s > large:
-            s = T(s * T(0.5))
+            s = R(s * R(0.5))
             halvings += 1
         return 64 * halvings + 7
     limit = 4.74
@@ -128,9 +128,9 @@ def squarings(p, base, w, n, size, along):  # type: ignore[no-untyped-def]
             eighth = norm(w, W * N, n) ** 0.125
             one(p, size, n, base, W, A4, A6)
             powers = min(max(norm(w, 3 * N, n) ** (1.0 / 6.0), eighth), max(eighth, norm(w, W * N, n) ** 0.1))
-            s = min(s, T(powers))
+            s = min(s, R(powers))
     while s > limit:
-        s = T(s * T(0.5))
+        s = R(s * R(0.5))
         halvings += 1
     return 64 * halvings + 13
 
@@ -138,10 +138,10 @@ def squarings(p, base, w, n, size, along):  # type: ignore[no-untyped-def]
 def exponential(out, x, y, p, along):  # type: ignore[no-untyped-def]
     """``exp(x)``, or its derivative at ``x`` along ``y``.
 
-    ``p`` goes on with n, n, 1, batch, itemsize.
+    ``p`` goes on with n, n, 1, batch, itemsize, that of a part.
     """
-    d = array(p, SHARED + 5, int64)
-    n, batch, size = d[SHARED], d[SHARED + 3], d[SHARED + 4]
+    d = array(p, SHARED + 6, int64)
+    n, batch, size, narrow = d[SHARED], d[SHARED + 3], d[SHARED + 4], d[SHARED + 5]
     if n == 0 or batch == 0:
         return int64(0)
     N = n * n
@@ -150,7 +150,7 @@ def exponential(out, x, y, p, along):  # type: ignore[no-untyped-def]
     memory = allocate(((FACTORS + 1) * N + 4 * n) * size // 8 + 1)
     base = word(memory)
     if base == 0:
-        return int64(-1)
+        return int64(NO_MEMORY)
     w = array(base, (FACTORS + 1) * N + 4 * n, T)
     for b in range(batch):
         good = finite(a, b * N, N) and (not along or finite(e, b * N, N))
@@ -162,8 +162,8 @@ def exponential(out, x, y, p, along):  # type: ignore[no-untyped-def]
             w[i] = a[b * N + i]
         first = int64(0)
         most = norm(w, int64(0), n)
-        while most > (HUGE[0] if size == 8 else HUGE[1]):
-            most = T(most * T(0.5))
+        while most > (HUGE[0] if narrow == 8 else HUGE[1]):
+            most = R(most * R(0.5))
             first += 1
         if first > 0:
             for i in range(N):
@@ -171,11 +171,11 @@ def exponential(out, x, y, p, along):  # type: ignore[no-untyped-def]
         one(p, size, n, base, A2, A, A)
         one(p, size, n, base, A4, A2, A2)
         one(p, size, n, base, A6, A4, A2)
-        found = squarings(p, base, w, n, size, along)
+        found = squarings(p, base, w, n, size, narrow, along)
         order, halvings = found % 64, found // 64
         if order == 13 and not along:
             scale(w, n, halvings)
-            more = excess(w, int64(0), n, FACTORS * N)
+            more = excess(w, int64(0), n, array(base + FACTORS * N * size, 2 * n, R))
             scale(w, n, more)
             halvings += more
         else:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from tapegrad.kernels import scalar
 from tapegrad.kernels.lapack.table import GETRF, SHARED, SMALL
 from tapegrad.kernels.lapack.triangular import triangular
-from tapegrad.kernels.memory import TO, T, array, call_n, int32, int64, spill
+from tapegrad.kernels.memory import TO, T, array, call_n, int32, int64, real, spill
 
-__all__ = ["back", "det", "factor", "log_abs_det", "lu", "lu_sign", "lu_solve"]
+__all__ = ["back", "det", "factor", "log_abs_det", "log_det", "lu", "lu_sign", "lu_solve"]
 
 
 def factor_columns(o, at, n):  # type: ignore[no-untyped-def]
@@ -73,7 +73,7 @@ def exchange(o, at, a, first, n, m, forward):  # type: ignore[no-untyped-def]
     """Exchange rows of ``m`` elements as ``a[first:]`` says, in that order or back."""
     for step in range(n):
         i = step if forward else n - 1 - step
-        j = int64(a[first + i]) - 1
+        j = int64(real(a[first + i])) - 1
         if j != i:
             for l in range(m):
                 v = o[at + i * m + l]
@@ -113,7 +113,7 @@ def lu_solve(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
         matrix, here = z + c * size, out + at * size
         for k in range(n):
             # a saved tape may have anything here: rows are exchanged only if the numbers are in range
-            row = a[c + n * n + k]
+            row = real(a[c + n * n + k])
             if a[c + k * (n + 1)] == 0 or not (row >= 1 and row <= n):
                 return 1 + i
         back(p, here, matrix, o, at, a, c, n, m, sizes, trans)
@@ -152,6 +152,24 @@ def det(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
         for k in range(n):
             v = a[at + k * (n + 1)]
             s = TO(s * (v if a[at + n * n + k] == k + 1 else -v))
+        o[b] = s
+    return 0
+
+
+def log_det(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
+    """The logarithm of the determinant of complex matrices from the factors; ``p`` as of `lu_sign`.
+
+    Its imaginary part is that of some branch.
+    """
+    d = array(p, 2, int64)
+    n, batch = d[0], d[1]
+    a, o = array(y, batch * (n + 1) * n, T), array(out, batch, TO)
+    for b in range(batch):
+        s = TO(0)
+        at = b * (n + 1) * n
+        for k in range(n):
+            v = a[at + k * (n + 1)]
+            s = TO(s + TO(scalar.log(v if a[at + n * n + k] == k + 1 else -v)))
         o[b] = s
     return 0
 

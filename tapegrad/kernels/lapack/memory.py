@@ -5,7 +5,7 @@ from __future__ import annotations
 from tapegrad.kernels.lapack.table import DERIVATIVE
 from tapegrad.kernels.memory import T, array, int32, int64
 
-__all__ = ["finite", "refused", "transposed", "went_wrong"]
+__all__ = ["finite", "refused", "room_for", "transposed", "went_wrong"]
 
 
 def refused(i):  # type: ignore[no-untyped-def]
@@ -28,6 +28,11 @@ def transposed(o, at, a, c, m, n):  # type: ignore[no-untyped-def]
             for i in range(i0, min(i0 + 16, m)):
                 for j in range(j0, min(j0 + 16, n)):
                     o[at + j * m + i] = a[c + i * n + j]
+
+
+def room_for(n, size):  # type: ignore[no-untyped-def]
+    """How many words ``n`` elements of ``size`` bytes take."""
+    return (n * size + 7) // 8
 
 
 def went_wrong(info):  # type: ignore[no-untyped-def]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tapegrad.kernels.lapack.memory import transposed, went_wrong
 from tapegrad.kernels.lapack.table import GEQRF, ORGQR, SHARED
-from tapegrad.kernels.memory import TO, T, allocate, array, call_n, int64, release, spill, word
+from tapegrad.kernels.memory import NO_MEMORY, TO, T, allocate, array, call_n, int64, release, spill, word
 
 __all__ = ["complement", "qr"]
 
@@ -27,7 +27,7 @@ def factor(out, x, p, complete):  # type: ignore[no-untyped-def]
     memory = allocate(words)
     matrix = word(memory)
     if matrix == 0:
-        return int64(1)
+        return int64(NO_MEMORY)
     c = array(matrix, m * wide, T)
     tau, work, sizes = matrix + m * wide * size, matrix + (m * wide + n) * size, spill(room)
     rows, columns, made, info = p + 8 * SHARED, p + 8 * (SHARED + 1), spill(wide), spill(int64(0))

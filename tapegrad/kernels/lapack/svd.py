@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tapegrad.kernels.lapack.memory import finite, refused, transposed, went_wrong
+from tapegrad.kernels.lapack.memory import finite, refused, room_for, transposed, went_wrong
 from tapegrad.kernels.lapack.product import multiply
 from tapegrad.kernels.lapack.table import GESDD, NORMAL, SHARED, SOME
-from tapegrad.kernels.memory import TO, T, allocate, array, call_n, int64, release, spill, word
+from tapegrad.kernels.memory import NO_MEMORY, TO, R, T, allocate, array, call_n, int64, real, release, spill, word
 
 __all__ = ["svd", "svd_factors", "svd_solve"]
 
@@ -15,72 +15,103 @@ def decompose(out, x, p, d, tolerance, values_alone):  # type: ignore[no-untyped
 
     NumPy's call of the same routine, so that signs are the same: matrices in column-major order.
     """
-    m, n, batch, size = d[SHARED], d[SHARED + 1], d[SHARED + 2], d[SHARED + 3]
+    m, n, batch, size, narrow = d[SHARED], d[SHARED + 1], d[SHARED + 2], d[SHARED + 3], d[SHARED + 4]
     k = min(m, n)
     if k == 0 or batch == 0:
         return int64(0)
     u, v = (int64(0), int64(0)) if values_alone else (m * k, k * n)
     step = u + k + v
     a, o = array(x, batch * m * n, T), array(out, batch * step, TO)
+    whole_numbers = size == narrow
     info, minus = spill(int64(0)), spill(int64(-1))
     rows, columns, least = p + 8 * SHARED, p + 8 * (SHARED + 1), spill(k)
     job = p + 8 * (NORMAL if values_alone else SOME)
-    asked = spill(int64(0))
-    call_n(
-        d[GESDD],
-        (job, rows, columns, x, rows, x, x, rows, x, least, asked, minus, info, info),
-    )
-    room = int64(array(asked, 1, T)[0])
+    reals = int64(0) if whole_numbers else 7 * k if values_alone else k * (5 * k + 7 + 2 * max(m, n) + 2 * k)
+    asking = allocate(int64(2))
+    asked = word(asking)
+    if whole_numbers:
+        call_n(d[GESDD], (job, rows, columns, x, rows, x, x, rows, x, least, asked, minus, info, info))
+    else:
+        call_n(d[GESDD], (job, rows, columns, x, rows, x, x, rows, x, least, asked, minus, x, info, info))
+    room = int64(real(array(asked, 1, T)[0]))
+    release(asking)
     room += room // 8 + 64  # float32 may have rounded it down
-    words = ((m * n + u + v + room) * size + 7) // 8
-    memory = allocate(words + 4 * k)
+    words = room_for(m * n + u + v + room, size)
+    memory = allocate(words + room_for(k, narrow) + room_for(reals, narrow) + 4 * k)
     matrix = word(memory)
     if matrix == 0:
-        return int64(1)
+        return int64(NO_MEMORY)
     left = matrix + m * n * size
     right = left + u * size
-    work, iwork, sizes = right + v * size, matrix + 8 * words, spill(room)
-    c = array(matrix, m * n + u + v, T)
+    work, lwork = right + v * size, spill(room)
+    values = matrix + 8 * words
+    rwork = values + 8 * room_for(k, narrow)
+    iwork = rwork + 8 * room_for(reals, narrow)
+    c, s = array(matrix, m * n + u + v, T), array(values, k, R)
     status = int64(0)
     for b in range(batch):
         if not finite(a, b * m * n, m * n):
             status = refused(b)
             break
         transposed(c, int64(0), a, b * m * n, m, n)
-        values = out + (b * step + u) * size
-        call_n(
-            d[GESDD],
-            (job, rows, columns, matrix, rows, values, left, rows, right, least, work, sizes, iwork, info),
-        )
+        # (two calls, as complex matrices need a workspace of real numbers as well)
+        if whole_numbers:
+            call_n(
+                d[GESDD],
+                (
+                    job,
+                    rows,
+                    columns,
+                    matrix,
+                    rows,
+                    values,
+                    left,
+                    rows,
+                    right,
+                    least,
+                    work,
+                    lwork,
+                    iwork,
+                    info,
+                ),
+            )
+        else:
+            call_n(
+                d[GESDD],
+                (
+                    job, rows, columns, matrix, rows, values, left, rows, right, least, work, lwork, rwork,
+                    iwork, info,
+                ),
+            )  # fmt: skip
         if went_wrong(info):
             status = refused(b)
             break
         if not values_alone:
-            transposed(o, b * step, c, m * n, k, m)
-            transposed(o, b * step + u + k, c, m * n + u, n, k)
+            uv = array(out, batch * step, T)
+            transposed(uv, b * step, c, m * n, k, m)
+            transposed(uv, b * step + u + k, c, m * n + u, n, k)
+        limit = R(-1)
         if tolerance != 0:
-            at = b * step + u
-            limit = TO(array(tolerance, batch, T)[b] * o[at])
-            for i in range(k):
-                if not o[at + i] > limit:
-                    o[at + i] = TO(0)
+            limit = R(array(tolerance, batch, R)[b] * s[0])
+        for i in range(k):
+            o[b * step + u + i] = TO(s[i]) if s[i] > limit else TO(0)
     release(memory)
     return status
 
 
 def svd(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
-    """U, S and V' of each matrix, or S alone; ``p`` goes on with m, n, batch, itemsize, alone."""
-    d = array(p, SHARED + 5, int64)
-    return decompose(out, x, p, d, int64(0), d[SHARED + 4] != 0)
+    """U, S and V^H of each matrix, or S alone; ``p`` goes on with m, n, batch, itemsize, a part's, alone."""
+    d = array(p, SHARED + 6, int64)
+    return decompose(out, x, p, d, int64(0), d[SHARED + 5] != 0)
 
 
 def svd_factors(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     """As `svd`, singular values up to a tolerance (``y``) times the greatest being zero."""
-    return decompose(out, x, p, array(p, SHARED + 5, int64), y, False)
+    return decompose(out, x, p, array(p, SHARED + 6, int64), y, False)
 
 
 def svd_solve(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
-    """``a^+ b``, or ``a'^+ b``; ``x`` is b, ``z`` the factors of a.
+    """``a^+ b``, or that with the conjugate transpose ``a^H``; ``x`` is b, ``z`` the factors of a.
 
     ``p`` goes on with m, n, r, k, batch, step of the factors, itemsize, trans.
     """
@@ -97,13 +128,13 @@ def svd_solve(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     memory = allocate((k * r * size + 7) // 8)
     middle = word(memory)
     if middle == 0:
-        return 1
+        return int64(NO_MEMORY)
     c = array(middle, k * r, T)
     u, s, v = int64(0), m * k, m * k + k
     for i in range(batch):
         at = i * step
         first, last = (at + v, at + u) if trans else (at + u, at + v)
-        # c = U' b (or V' b), then / s, then V c (or U c)
+        # c = U^H b (or V^H b), then / s, then V c (or U c)
         multiply(p, size, middle, z + first * size, x + i * rows * r * size, k, r, rows, not trans, False)
         for j in range(k):
             w = f[at + s + j]

@@ -14,11 +14,12 @@ from tapegrad.ops.axes import size_of
 from tapegrad.ops.linalg.arguments import alone
 from tapegrad.ops.record import record
 from tapegrad.ops.table import Out, Row, ns, structured
-from tapegrad.spec import Spec
+from tapegrad.spec import Spec, real_dtype
 from tapegrad.tensor import Tensor
 
 __all__ = [
-    "APART", "BASIS_FREE", "DIFFERENCES", "SUMS", "UNTIED", "VALUES", "apart", "basis_free", "untied",
+    "APART", "BASIS_FREE", "DIFFERENCES", "SUMS", "UNTIED", "VALUES", "apart", "basis_free", "phase_free",
+    "untied",
     "values_shape",
 ]  # fmt: skip
 
@@ -33,16 +34,25 @@ def untied(x: Tensor, values: Tensor) -> Tensor:
     return record(UNTIED, (x, values))
 
 
-def basis_free(x: Tensor, s: Tensor) -> Tensor:
-    """``x``; refused unless matrices ``s`` are symmetric, up to rounding of numbers like those of ``x``."""
-    return record(BASIS_FREE, (x, s))
+def basis_free(x: Tensor, s: Tensor, diagonal: bool = False) -> Tensor:
+    """``x``; refused unless matrices ``s`` are Hermitian, up to rounding of numbers like those of ``x``.
+
+    With ``diagonal`` only that of ``s`` counts, which must be real.
+    """
+    return record(BASIS_FREE, (x, s), {"diagonal": diagonal})
+
+
+def phase_free(x: Tensor, s: Tensor) -> Tensor:
+    """``x``, a cotangent of vectors that may be multiplied by a phase; ``s`` its products with them."""
+    return basis_free(x, s, True) if x._spec.kind == "c" else x
 
 
 def _apart_shape(x: Spec, values: Spec, mode: int) -> Out:
     m, n = x.shape[-2:]
-    if values.shape != (*x.shape[:-2], n) or values.dtype is not x.dtype or (mode != VALUES and m != n):
+    part = real_dtype(x.dtype)
+    if values.shape != (*x.shape[:-2], n) or values.dtype is not part or (mode != VALUES and m != n):
         raise ValueError(f"apart: shapes {x.shape} and {values.shape}")
-    return Out(x.shape, x.dtype, (m, n, size_of(x.shape[:-2]), mode, x.dtype.itemsize))
+    return Out(x.shape, x.dtype, (m, n, size_of(x.shape[:-2]), mode, part.itemsize))
 
 
 def _untied_shape(x: Spec, values: Spec) -> Out:
@@ -52,7 +62,7 @@ def _untied_shape(x: Spec, values: Spec) -> Out:
 def values_shape(a: Spec, packed: Spec, start: int, count: int) -> Out:
     """Values in the result of a decomposition, from ``start`` on."""
     params = (size_of(packed.shape[:-1]), packed.shape[-1], start, count)
-    return Out((*packed.shape[:-1], count), packed.dtype, params)
+    return Out((*packed.shape[:-1], count), real_dtype(packed.dtype), params)
 
 
 def _apart_rule_values(g: Tensor, out: Tensor, x: Tensor, values: Tensor, mode: int) -> Tensor:
@@ -64,12 +74,13 @@ def _apart_rule_values(g: Tensor, out: Tensor, x: Tensor, values: Tensor, mode: 
     return rows - columns if mode == DIFFERENCES else ns.negative(rows + columns)
 
 
-def _basis_free_shape(x: Spec, s: Spec) -> Out:
+def _basis_free_shape(x: Spec, s: Spec, diagonal: bool) -> Out:
     m, n = x.shape[-2:]
     r = s.shape[-1]
     if s.shape != (*x.shape[:-2], r, r) or s.dtype is not x.dtype:
         raise ValueError(f"basis_free: shapes {x.shape} and {s.shape}")
-    return Out(x.shape, x.dtype, (m * n, r, size_of(x.shape[:-2]), x.dtype.itemsize))
+    params = (m * n, r, size_of(x.shape[:-2]), real_dtype(x.dtype).itemsize, diagonal)
+    return Out(x.shape, x.dtype, params)
 
 
 APART: Row = structured(
@@ -80,6 +91,7 @@ APART: Row = structured(
     rules=(lambda g, out, x, values, mode: apart(g, values, mode), _apart_rule_values),
     linear=(0,),
     batch=alone("apart"),
+    complex=True,
     underivable="equal values have no derivative of what belongs to one of them",
     doc="Matrices divided by differences or sums of values, or by values; zero over zero is zero.",
 )
@@ -88,10 +100,11 @@ BASIS_FREE: Row = structured(
     kernels.basis_free,
     2,
     _basis_free_shape,
-    rules=(lambda g, out, x, s: g, None),
+    rules=(lambda g, out, x, s, diagonal: g, None),
     batch=alone("basis_free"),
-    underivable="what depends on the choice of a basis has no derivative",
-    doc="The first operand, refused unless the second is symmetric up to rounding.",
+    complex=True,
+    underivable="what depends on the choice of a basis, or of phases, has no derivative",
+    doc="The first operand, refused unless the second is Hermitian up to rounding.",
 )
 UNTIED: Row = structured(
     "untied",
@@ -100,6 +113,7 @@ UNTIED: Row = structured(
     _untied_shape,
     rules=(lambda g, out, x, values: g, None),
     batch=alone("untied"),
+    complex=True,
     underivable="equal values have no derivative of what belongs to one of them",
     doc="The first operand, refused if a column that is not zero belongs to a value that is not alone.",
 )

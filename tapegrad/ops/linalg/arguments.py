@@ -12,15 +12,24 @@ from tapegrad.kernels.lapack import table
 from tapegrad.ops.axes import contiguous
 from tapegrad.ops.blas import bits_of, capsule_address
 from tapegrad.ops.movement import STRIDED, all_batched, broadcasted, reshaped
-from tapegrad.ops.record import as_inexact, as_operand, cast, record, record_layout
-from tapegrad.ops.table import ROWS
-from tapegrad.spec import Spec, broadcast_shapes, result_dtype
+from tapegrad.ops.record import as_inexact, as_operand, cast, conjugated, record, record_layout
+from tapegrad.ops.table import ROWS, ns
+from tapegrad.spec import (
+    COMPLEX64,
+    COMPLEX128,
+    FLOAT32,
+    FLOAT64,
+    Spec,
+    broadcast_shapes,
+    real_dtype,
+    result_dtype,
+)
 from tapegrad.tape import current
 from tapegrad.tensor import Tensor, tensor_from_array
 
 __all__ = [
     "SINGULAR", "adjusted", "alone", "definite", "differentiated", "each", "identity", "matrices", "matrix",
-    "part", "rectangular", "shared_table", "square", "symmetric", "system",
+    "part", "real_part", "rectangular", "shared_table", "square", "symmetric", "system", "turned",
 ]  # fmt: skip
 
 SINGULAR = "singular matrix"
@@ -31,11 +40,14 @@ SINGULAR = "singular matrix"
 @functools.cache
 def shared_table(dtype: np.dtype) -> tuple[int, ...]:
     """The words that ``kernels.lapack.table`` describes."""
-    letter = "d" if dtype.itemsize == 8 else "s"
+    letter = {FLOAT64: "d", FLOAT32: "s", COMPLEX128: "z", COMPLEX64: "c"}[dtype]
+    own = table.COMPLEX if dtype.kind == "c" else {}
     blas = [capsule_address("cython_blas", letter + name) for name in table.BLAS]
-    lapack = [capsule_address("cython_lapack", letter + name) for name in table.LAPACK]
-    numbers = [bits_of(value, dtype) for value in table.NUMBERS]
-    return (*blas, *lapack, *map(ord, table.LETTERS), *numbers)
+    lapack = [capsule_address("cython_lapack", letter + own.get(name, name)) for name in table.LAPACK]
+    part = real_dtype(dtype)
+    bits = [bits_of(value, part) & (1 << 8 * part.itemsize) - 1 for value in table.NUMBERS]
+    words = [w - (1 << 64) if w >= 1 << 63 else w for w in bits]
+    return (*blas, *lapack, *map(ord, table.LETTERS), *[v for w in words for v in (w, 0)])
 
 
 # --- operands --------------------------------------------------------------------------------------
@@ -49,25 +61,25 @@ def square(name: str, a: Spec) -> int:
 
 
 def rectangular(name: str, a: Spec) -> tuple[int, int]:
-    """The numbers of rows and columns of floating-point matrices."""
+    """The numbers of rows and columns of floating-point or complex matrices."""
     if a.ndim < 2:
         raise ValueError(f"{name}: at least two axes are needed, not shape {a.shape}")
-    if not a.floating:
-        raise TypeError(f"{name}: operands must be floating point, not {a.dtype}")
+    if not a.differentiable:
+        raise TypeError(f"{name}: operands must be floating point or complex, not {a.dtype}")
     if max(a.shape[-2:]) >= 2**31:
         raise ValueError(f"{name}: shape {a.shape} is too large for LAPACK")
     return a.shape[-2], a.shape[-1]
 
 
 def matrix(name: str, x: Any) -> Tensor:
-    """A floating operand whose last two axes are square."""
+    """A floating or complex operand whose last two axes are square."""
     x = as_inexact(x, name)
     square(name, x._spec)
     return x
 
 
 def matrices(name: str, x: Any) -> Tensor:
-    """A floating operand of at least two axes."""
+    """A floating or complex operand of at least two axes."""
     x = as_inexact(x, name)
     rectangular(name, x._spec)
     return x
@@ -89,6 +101,16 @@ def system(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor, tuple[int, ...]]:
     if a._spec.ndim > 2:
         a = broadcasted(a, (*batch, n, n))
     return a, broadcasted(b, (*batch, n, b._spec.shape[-1])), out
+
+
+def real_part(x: Tensor) -> Tensor:
+    """The real part of complex numbers; real ones as they are."""
+    return ns.real(x) if x._spec.kind == "c" else x
+
+
+def turned(x: Tensor) -> Tensor:
+    """The conjugate transpose of matrices."""
+    return conjugated(x).mT
 
 
 def identity(a: Tensor) -> Tensor:
@@ -138,11 +160,11 @@ def adjusted(factor: float) -> Callable[..., tuple]:
 
 
 def symmetric(a: Any, *others: Any) -> tuple:
-    return (a + a.swapaxes(-1, -2), *others)
+    return (a + a.conj().swapaxes(-1, -2), *others)
 
 
 def definite(a: Any, *others: Any) -> tuple:
-    return (a @ a.swapaxes(-1, -2) + np.eye(a.shape[-1], dtype=a.dtype), *others)
+    return (a @ a.conj().swapaxes(-1, -2) + np.eye(a.shape[-1], dtype=a.dtype), *others)
 
 
 def each(function: Callable) -> Callable:
@@ -154,7 +176,7 @@ def each(function: Callable) -> Callable:
             return np.stack([function(m, b, **kwargs) for m in a]) if a.ndim > 2 else function(a, b, **kwargs)
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         a, b = np.broadcast_to(a, batch + a.shape[-2:]), np.broadcast_to(b, batch + b.shape[-2:])
-        out = np.empty(b.shape, np.result_type(a, b, np.float32 if a.dtype.kind == "f" else np.float64))
+        out = np.empty(b.shape, np.result_type(a, b, np.float32 if a.dtype.kind in "fc" else np.float64))
         for i in np.ndindex(batch):
             out[i] = function(a[i], b[i], **kwargs)
         return out

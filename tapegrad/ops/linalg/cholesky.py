@@ -20,10 +20,11 @@ from tapegrad.ops.linalg.arguments import (
     shared_table,
     square,
     system,
+    turned,
 )
 from tapegrad.ops.linalg.triangular import triangular
 from tapegrad.ops.movement import reshaped
-from tapegrad.ops.record import composite, record
+from tapegrad.ops.record import composite, conjugated, record
 from tapegrad.ops.table import Out, Row, Sample, ns, public, structured
 from tapegrad.spec import Spec
 from tapegrad.tensor import Tensor
@@ -65,12 +66,26 @@ def _adjoint_rule_factor(g: Tensor, out: Tensor, x: Tensor, factor: Tensor) -> T
     return ns.tril(inner - 2.0 * matrix_product(out, left, False, True))
 
 
+def _cholesky_rule(g: Tensor, out: Tensor, x: Tensor) -> Tensor:
+    if x._spec.kind != "c":
+        return record(CHOLESKY_ADJOINT, (g, out))
+    # l^-H phi(l^H gl) l^-1, made Hermitian; with conjugates, as g is that of a gradient
+    other = conjugated(out)
+    product = matrix_product(other, conjugated(g), True)
+    lower = ns.tril(product, -1)
+    half = lower + (ns.tril(ns.real(product)) - ns.tril(ns.real(product), -1)) * 0.5
+    middle = triangular(other, half + turned(half), True, True)
+    whole = triangular(other, turned(middle), True, True)
+    return conjugated(whole * 0.5)
+
+
 CHOLESKY = structured(
     "cholesky",
     kernels.cholesky,
     1,
     _factor_shape("cholesky"),
-    rules=(lambda g, out, x: record(CHOLESKY_ADJOINT, (g, out)),),
+    rules=(_cholesky_rule,),
+    complex=True,
     batch=alone("cholesky"),
     refusal="the matrix is not positive definite",
     doc="The lower Cholesky factor of the last two axes, of which the lower triangle is read.",
@@ -90,7 +105,7 @@ CHOLESKY_ADJOINT: Row = structured(
 
 def _cholesky_reference(x: Any, upper: bool = False) -> Any:
     factor = np.linalg.cholesky(x)
-    return np.swapaxes(factor, -1, -2) if upper else factor
+    return np.conj(np.swapaxes(factor, -1, -2)) if upper else factor
 
 
 _cholesky_reference.stands_for = np.linalg.cholesky  # type: ignore[attr-defined]
@@ -108,7 +123,7 @@ _cholesky_reference.stands_for = np.linalg.cholesky  # type: ignore[attr-defined
 )
 @composite
 def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
-    """The Cholesky factor of symmetric positive definite matrices.
+    """The Cholesky factor of symmetric (Hermitian) positive definite matrices.
 
     Parameters
     ----------
@@ -141,7 +156,7 @@ def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
     """
     x = matrix("cholesky", x)
     if upper:
-        return record(CHOLESKY, (ns.matrix_transpose(x),)).mT
+        return turned(record(CHOLESKY, (turned(x),)))
     return record(CHOLESKY, (x,))
 
 
@@ -220,5 +235,9 @@ def cho_solve(c_and_lower: tuple[Any, bool], b: Any, /) -> Tensor:
     """
     c, lower = c_and_lower
     a, b, shape = system("cho_solve", c, b)
-    once = triangular(a, b, bool(lower), not lower)
-    return reshaped(triangular(a, once, bool(lower), bool(lower)), shape)
+    other = conjugated(a)
+    if lower:
+        out = triangular(other, triangular(a, b, True), True, True)
+    else:
+        out = triangular(a, triangular(other, b, False, True), False)
+    return reshaped(out, shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,11 +13,11 @@ from tapegrad.ops.linalg.arguments import SINGULAR, adjusted, alone, identity, m
 from tapegrad.ops.linalg.solve import check_factors, lu_factors, lu_solved
 from tapegrad.ops.movement import reshaped
 from tapegrad.ops.record import composite, record
-from tapegrad.ops.table import Out, Sample, public, structured
+from tapegrad.ops.table import Out, Sample, ns, public, structured
 from tapegrad.spec import Spec
 from tapegrad.tensor import Tensor
 
-__all__ = ["DET", "LOG_ABS_DET", "LU_SIGN"]
+__all__ = ["DET", "LOG_ABS_DET", "LOG_DET", "LU_SIGN"]
 
 
 def _det_shape(a: Spec, factors: Spec) -> Out:
@@ -40,6 +41,17 @@ def _det_rule(g: Tensor, out: Tensor, a: Tensor, factors: Tensor) -> Tensor:
     return _log_abs_det_rule(g * out, out, a, factors)
 
 
+LOG_DET = structured(
+    "log_det",
+    kernels.log_det,
+    2,
+    _det_shape,
+    rules=(_log_abs_det_rule, None),
+    complex=True,
+    batch=alone("log_det"),
+    refusal=SINGULAR,
+    doc="A logarithm of the determinant of a complex matrix, by means of its factors.",
+)
 LOG_ABS_DET = structured(
     "log_abs_det",
     kernels.log_abs_det,
@@ -55,6 +67,7 @@ DET = structured(
     kernels.det,
     2,
     _det_shape,
+    complex=True,
     rules=(_det_rule, None),
     batch=alone("det"),
     refusal=SINGULAR,
@@ -90,7 +103,7 @@ def slogdet(x: Any, /) -> SlogdetResult:
     -------
     sign, logabsdet : Tensor, shape (...)
         0 and minus infinity for a singular matrix, at which there is no derivative: asking for it is a
-        ``numpy.linalg.LinAlgError``.
+        ``numpy.linalg.LinAlgError``.  The sign of a complex determinant is a number of magnitude one.
 
     Examples
     --------
@@ -100,6 +113,11 @@ def slogdet(x: Any, /) -> SlogdetResult:
     """
     x = matrix("slogdet", x)
     factors = lu_factors(x)
+    if x._spec.kind == "c":
+        logarithm = record(LOG_DET, (x, factors))
+        size = ns.real(logarithm)
+        sign = ns.exp(ns.imag(logarithm) * 1j)
+        return SlogdetResult(ns.where(ns.equal(size, -math.inf), 0.0, sign), size)
     return SlogdetResult(record(LU_SIGN, (factors,)), record(LOG_ABS_DET, (x, factors)))
 
 

@@ -10,12 +10,22 @@ from tapegrad.kernels.lapack import apart as apart_kernels
 from tapegrad.kernels.lapack import eigen as kernels
 from tapegrad.ops.axes import size_of
 from tapegrad.ops.contraction import matrix_product
-from tapegrad.ops.linalg.apart import DIFFERENCES, apart, untied, values_shape
-from tapegrad.ops.linalg.arguments import alone, differentiated, matrix, part, shared_table, square, symmetric
+from tapegrad.ops.linalg.apart import DIFFERENCES, apart, phase_free, untied, values_shape
+from tapegrad.ops.linalg.arguments import (
+    alone,
+    differentiated,
+    matrix,
+    part,
+    real_part,
+    shared_table,
+    square,
+    symmetric,
+    turned,
+)
 from tapegrad.ops.movement import reshaped
-from tapegrad.ops.record import composite, record
+from tapegrad.ops.record import composite, conjugated, record
 from tapegrad.ops.table import Out, Row, Sample, public, structured
-from tapegrad.spec import Spec
+from tapegrad.spec import Spec, real_dtype
 from tapegrad.tensor import Tensor
 
 __all__ = ["EIGH", "EIGVALSH", "eigen_parts"]
@@ -27,9 +37,12 @@ def _eigh_params(name: str, a: Spec, upper: bool, vectors: bool) -> tuple[int, i
     n = square(name, a)
     if n >= LARGEST:
         raise ValueError(f"{name}: shape {a.shape} is too large for LAPACK")
-    room = 1 + 6 * n + 2 * n * n if vectors else 2 * n + 1 + 32 * n
-    batch = size_of(a.shape[:-2])
-    return n, batch, (*shared_table(a.dtype), n, batch, a.dtype.itemsize, upper, vectors, room)
+    batch, part = size_of(a.shape[:-2]), real_dtype(a.dtype)
+    room, reals, integers = (1 + 6 * n + 2 * n * n, 0, 3 + 5 * n) if vectors else (34 * n + 1, 0, 1)
+    if a.kind == "c":
+        room, reals = max(room, 34 * n), 1 + 5 * n + 2 * n * n if vectors else n
+    sizes = (n, batch, a.dtype.itemsize, part.itemsize, upper, vectors, room, reals, integers)
+    return n, batch, (*shared_table(a.dtype), *sizes)
 
 
 def _eigh_shape(a: Spec, upper: bool) -> Out:
@@ -39,7 +52,7 @@ def _eigh_shape(a: Spec, upper: bool) -> Out:
 
 def _eigvalsh_shape(a: Spec, upper: bool) -> Out:
     _, _, params = _eigh_params("eigvalsh", a, upper, False)
-    return Out(a.shape[:-1], a.dtype, params)
+    return Out(a.shape[:-1], real_dtype(a.dtype), params)
 
 
 def eigen_parts(packed: Tensor, n: int) -> tuple[Tensor, Tensor]:
@@ -54,18 +67,23 @@ def _by_columns(vectors: Tensor, values: Tensor) -> Tensor:
 
 
 def _eigh_rule(g: Tensor, out: Tensor, x: Tensor, upper: bool) -> Tensor:
-    # V (diag(gw) + V' gV / (w_j - w_i)) V', made symmetric: Giles (2008), section 3.1
+    # V (diag(gw) + V^H gV / (w_j - w_i)) V^H, made Hermitian: Giles (2008), section 3.1; with conjugates, as
+    # g is that of a gradient
     n = x._spec.shape[-1]
     v, w = eigen_parts(out, n)
-    gv, gw = eigen_parts(g, n)
-    inner = apart(matrix_product(v, untied(gv, w), True), w, DIFFERENCES)
-    whole = matrix_product(matrix_product(v, inner) + _by_columns(v, gw), v, False, True)
-    return (whole + whole.mT) * 0.5
+    w = real_part(w)
+    gv, gw = eigen_parts(conjugated(g), n)
+    gv = phase_free(untied(gv, w), matrix_product(conjugated(v), gv, True))
+    inner = apart(matrix_product(conjugated(v), gv, True), w, DIFFERENCES)
+    whole = matrix_product(
+        matrix_product(v, inner) + _by_columns(v, real_part(gw)), conjugated(v), False, True
+    )
+    return conjugated((whole + turned(whole)) * 0.5)
 
 
 def _values_rule(g: Tensor, out: Tensor, x: Tensor, packed: Tensor) -> Tensor:
     v, _ = eigen_parts(packed, x._spec.shape[-1])
-    return matrix_product(_by_columns(v, g), v, False, True)
+    return conjugated(matrix_product(_by_columns(v, g), conjugated(v), False, True))
 
 
 def _values_shape(a: Spec, packed: Spec) -> Out:
@@ -76,7 +94,7 @@ def _values_shape(a: Spec, packed: Spec) -> Out:
 
 
 NOT_FOUND = "eigenvalues were not found, or the matrix is not finite"
-EQUAL = "eigenvectors of equal eigenvalues have no derivative"
+EQUAL = "eigenvectors of equal eigenvalues have no derivative, nor have phases of complex eigenvectors"
 
 EIGH: Row = structured(
     "eigh",
@@ -84,6 +102,7 @@ EIGH: Row = structured(
     1,
     _eigh_shape,
     rules=(_eigh_rule,),
+    complex=True,
     batch=alone("eigh"),
     refusal=NOT_FOUND,
     underivable=EQUAL,
@@ -94,6 +113,7 @@ EIGVALSH: Row = structured(
     kernels.eigh,
     1,
     _eigvalsh_shape,
+    complex=True,
     batch=alone("eigvalsh"),
     refusal=NOT_FOUND,
     doc="Eigenvalues of symmetric matrices, in ascending order; no derivative.",
@@ -105,6 +125,8 @@ EIGENVALUES: Row = structured(
     2,
     _values_shape,
     rules=(_values_rule, None),
+    typed_by=1,
+    complex=True,
     batch=alone("eigenvalues"),
     underivable=EQUAL,
     doc="Eigenvalues of a matrix, from its decomposition (second operand).",

@@ -12,7 +12,7 @@ from tapegrad.ops.linalg.arguments import alone, matrix, shared_table, square
 from tapegrad.ops.movement import narrow
 from tapegrad.ops.record import composite, record
 from tapegrad.ops.table import Out, Row, Sample, ns, public, structured
-from tapegrad.spec import Spec
+from tapegrad.spec import Spec, real_dtype
 from tapegrad.tensor import Tensor, tensor_from_array
 
 __all__ = ["EXPM", "EXPM_DERIVATIVE"]
@@ -20,7 +20,15 @@ __all__ = ["EXPM", "EXPM_DERIVATIVE"]
 
 def _expm_shape(a: Spec) -> Out:
     n = square("expm", a)
-    params = (*shared_table(a.dtype), n, n, 1, size_of(a.shape[:-2]), a.dtype.itemsize)
+    params = (
+        *shared_table(a.dtype),
+        n,
+        n,
+        1,
+        size_of(a.shape[:-2]),
+        a.dtype.itemsize,
+        real_dtype(a.dtype).itemsize,
+    )
     return Out(a.shape, a.dtype, params)
 
 
@@ -58,6 +66,7 @@ EXPM: Row = structured(
     1,
     _expm_shape,
     rules=(lambda g, out, x: _along(x.mT, g),),
+    complex=True,
     batch=alone("expm"),
     doc="The exponential of matrices.",
 )
@@ -68,6 +77,7 @@ EXPM_DERIVATIVE: Row = structured(
     _derivative_shape,
     rules=(_derivative_rule_a, lambda g, out, a, e: _along(a.mT, g)),
     linear=(1,),
+    complex=True,
     batch=alone("expm_derivative"),
     doc="The derivative of the exponential at a matrix (first operand) along another.",
 )

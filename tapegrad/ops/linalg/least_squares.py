@@ -17,16 +17,16 @@ from tapegrad.ops.contraction import matrix_product
 from tapegrad.ops.linalg.arguments import alone, matrices, rectangular, shared_table
 from tapegrad.ops.linalg.svd import NOT_FOUND, svd_sizes
 from tapegrad.ops.movement import all_batched, broadcasted, narrow, reshaped
-from tapegrad.ops.record import as_inexact, as_operand, cast, composite, record
+from tapegrad.ops.record import as_inexact, as_operand, cast, composite, conjugated, record
 from tapegrad.ops.table import Out, Row, Sample, ns, public, structured
-from tapegrad.spec import INT64, Spec, broadcast_shapes, result_dtype
+from tapegrad.spec import INT64, Spec, broadcast_shapes, real_dtype, result_dtype
 from tapegrad.tensor import Tensor, tensor_from_array
 
 __all__ = ["SVD_FACTORS", "SVD_SOLVE"]
 
 
 def _factors_shape(a: Spec, tolerance: Spec) -> Out:
-    if tolerance.shape != a.shape[:-2] or tolerance.dtype is not a.dtype:
+    if tolerance.shape != a.shape[:-2] or tolerance.dtype is not real_dtype(a.dtype):
         raise ValueError(f"svd_factors: tolerances of shape {tolerance.shape} for matrices of {a.shape}")
     return svd_sizes("svd_factors", a)
 
@@ -51,22 +51,28 @@ def _solved(b: Tensor, a: Tensor, factors: Tensor, trans: bool = False) -> Tenso
 
 
 def _solve_rule_a(g: Tensor, out: Tensor, b: Tensor, a: Tensor, factors: Tensor, trans: bool) -> Tensor:
-    # Golub and Pereyra (1973), for matrices of constant rank: with u = a'^+ g and r = b - a x it is
-    # -u x' + r (a^+ u)' + (a'^+ x) (g - a' u)', and for a'^+ the transpose of that with a' for a.
+    # Golub and Pereyra (1973), for matrices of constant rank: with u = a^H+ g and r = b - a x it is
+    # -u x^H + r (a^+ u)^H + (a^H+ x) (g - a^H u)^H, and for a^H+ the conjugate transpose of that with a^H
+    # for a.
     shared = a._spec.ndim == 2 and out._spec.ndim > 2
+    g, turned = conjugated(g), conjugated(a)
     u = _solved(g, a, factors, not trans)
-    rest = b - matrix_product(a, out, trans)
-    left = g - matrix_product(a, u, not trans)
+    rest = b - (matrix_product(turned, out, True) if trans else matrix_product(a, out))
+    left = g - (matrix_product(a, u) if trans else matrix_product(turned, u, True))
     pairs = [
         (ns.negative(u), out),
         (rest, _solved(u, a, factors, trans)),
         (_solved(out, a, factors, not trans), left),
     ]
     first, *others = [
-        matrix_product(y, x, False, True, shared) if trans else matrix_product(x, y, False, True, shared)
+        matrix_product(y if trans else x, conjugated(x if trans else y), False, True, shared)
         for x, y in pairs
     ]
-    return first + others[0] + others[1]
+    return conjugated(first + others[0] + others[1])
+
+
+def _solve_rule_b(g: Tensor, out: Tensor, b: Tensor, a: Tensor, factors: Tensor, trans: bool) -> Tensor:
+    return conjugated(_solved(conjugated(g), a, factors, not trans))
 
 
 def _solve_batch(
@@ -90,6 +96,7 @@ SVD_FACTORS = structured(
     kernels.svd_factors,
     2,
     _factors_shape,
+    complex=True,
     batch=alone("svd_factors"),
     refusal=NOT_FOUND,
     doc="As `svd`, small singular values (relative to the greatest) as zeros; no derivative.",
@@ -100,11 +107,12 @@ SVD_SOLVE: Row = structured(
     3,
     _solve_shape,
     rules=(
-        lambda g, out, b, a, factors, trans: _solved(g, a, factors, not trans),
+        _solve_rule_b,
         _solve_rule_a,
         None,
     ),
     linear=(0,),
+    complex=True,
     batch=_solve_batch,
     doc="The pseudo-inverse of a matrix, or of its transpose, times right-hand sides, by means of factors.",
 )
@@ -120,7 +128,7 @@ def _tolerances(name: str, x: Tensor, rtol: Any) -> Tensor:
     batch = x._spec.shape[:-2]
     if broadcast_shapes(name, t._spec.shape, batch) != batch:
         raise ValueError(f"{name}: tolerances of shape {t._spec.shape} for matrices of shape {x._spec.shape}")
-    return broadcasted(cast(t, x._spec.dtype), batch)
+    return broadcasted(cast(t, real_dtype(x._spec.dtype)), batch)
 
 
 def _pinv_reference(x: Any, rtol: Any = None) -> Any:
@@ -266,9 +274,9 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> LstsqResult:
     kept = narrow(factors, factors._spec.ndim - 1, m * min(m, n), min(m, n))
     rank = ns.count_nonzero(kept, axis=-1)
     if m > n:
-        residuals = ns.sum(ns.square(b - matrix_product(a, x)), axis=-2)
+        residuals = ns.sum(ns.square(ns.abs(b - matrix_product(a, x))), axis=-2)
     else:
-        residuals = ns.zeros(0, dtype=dtype)
+        residuals = ns.zeros(0, dtype=real_dtype(dtype))
     return LstsqResult(reshaped(x, (*batch, n)) if vector else x, residuals, rank, s)
 
 

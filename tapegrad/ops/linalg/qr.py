@@ -10,10 +10,19 @@ from tapegrad.kernels.lapack import qr as kernels
 from tapegrad.ops.axes import size_of
 from tapegrad.ops.contraction import matrix_product
 from tapegrad.ops.linalg.apart import basis_free
-from tapegrad.ops.linalg.arguments import SINGULAR, alone, matrices, part, rectangular, shared_table
+from tapegrad.ops.linalg.arguments import (
+    SINGULAR,
+    alone,
+    matrices,
+    part,
+    real_part,
+    rectangular,
+    shared_table,
+    turned,
+)
 from tapegrad.ops.linalg.triangular import triangular
 from tapegrad.ops.movement import narrow
-from tapegrad.ops.record import composite, record
+from tapegrad.ops.record import composite, conjugated, record
 from tapegrad.ops.table import Out, Row, Sample, ns, public, structured
 from tapegrad.spec import Spec
 from tapegrad.tensor import Tensor
@@ -43,14 +52,17 @@ def _parts(packed: Tensor, m: int, n: int) -> tuple[Tensor, Tensor]:
 
 
 def _qr_rule(g: Tensor, out: Tensor, x: Tensor) -> Tensor:
-    # (gQ + Q copyltu(R gR' - gQ' Q)) R^-T: Walter and Lehmann (2013); Seeger et al., arXiv:1710.08717 (2017)
+    # (gQ + Q copyltu(R gR^H - gQ^H Q)) R^-H: Walter and Lehmann (2013); Seeger et al., arXiv:1710.08717
+    # (2017); with conjugates, as g is that of a gradient.  LAPACK's R has a real diagonal.
     m, n = x._spec.shape[-2:]
     q, r = _parts(out, m, n)
-    gq, gr = _parts(g, m, n)
-    inner = matrix_product(r, ns.triu(gr), False, True) - matrix_product(gq, q, True)
+    gq, gr = _parts(conjugated(g), m, n)
+    inner = matrix_product(r, conjugated(ns.triu(gr)), False, True) - matrix_product(conjugated(gq), q, True)
     lower = ns.tril(inner, -1)
-    symmetric = ns.tril(inner) + lower.mT
-    return triangular(r, (gq + matrix_product(q, symmetric)).mT, False).mT
+    diagonal = real_part(inner - lower)
+    symmetric = lower + turned(lower) + ns.tril(diagonal)
+    whole = gq + matrix_product(q, symmetric)
+    return triangular(r, conjugated(whole).mT, False).mT
 
 
 def complement(q: Tensor) -> Tensor:
@@ -59,10 +71,11 @@ def complement(q: Tensor) -> Tensor:
 
 
 def _complement_rule(g: Tensor, out: Tensor, x: Tensor) -> Tensor:
-    # The completing columns Q2 follow the others by dQ2 = -Q1 dQ1' Q2, up to a rotation among themselves.
-    # What depends on that rotation has no derivative: then Q2' gQ2 is not symmetric.
-    g = basis_free(g, matrix_product(out, g, True))
-    return ns.negative(matrix_product(out, matrix_product(g, x, True)))
+    # The completing columns Q2 follow the others by dQ2 = -Q1 dQ1^H Q2, up to a rotation among themselves.
+    # What depends on that rotation has no derivative: then Q2^H gQ2 is not Hermitian.
+    g = conjugated(g)
+    g = basis_free(g, matrix_product(conjugated(out), g, True))
+    return conjugated(ns.negative(matrix_product(out, matrix_product(conjugated(g), x, True))))
 
 
 QR: Row = structured(
@@ -71,6 +84,7 @@ QR: Row = structured(
     1,
     _qr_shape,
     rules=(_qr_rule,),
+    complex=True,
     batch=alone("qr"),
     refusal=f"{SINGULAR}: there is no derivative",
     doc="Q and behind it R of matrices that have no more columns than rows.",
@@ -81,6 +95,7 @@ COMPLEMENT: Row = structured(
     1,
     _complement_shape,
     rules=(_complement_rule,),
+    complex=True,
     batch=alone("complement"),
     underivable="the choice of the columns that complete a basis has no derivative",
     doc="Orthonormal columns that complete those of each matrix to a basis.",
@@ -154,7 +169,7 @@ def qr(x: Any, /, mode: str = "reduced") -> QRResult | Tensor:
     head = x if m >= n else narrow(x, x._spec.ndim - 1, 0, m)
     q, r = _parts(record(QR, (head,)), m, k)
     if n > m:
-        rest = matrix_product(q, narrow(x, x._spec.ndim - 1, m, n - m), True)
+        rest = matrix_product(conjugated(q), narrow(x, x._spec.ndim - 1, m, n - m), True)
         r = ns.concatenate([r, rest], axis=-1)
     if mode == "r":
         return r

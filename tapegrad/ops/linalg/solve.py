@@ -60,6 +60,7 @@ LU = structured(
     kernels.lu,
     1,
     _lu_shape,
+    complex=True,
     batch=alone("lu"),
     doc="LU factors with row exchanges behind them; no derivative.",
 )
@@ -74,6 +75,7 @@ LU_SOLVE: Row = structured(
         None,
     ),
     in_place=True,
+    complex=True,
     linear=(0,),
     batch=solve_batch("solve"),
     refusal=SINGULAR,

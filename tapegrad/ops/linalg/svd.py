@@ -10,13 +10,22 @@ from tapegrad.kernels.lapack import apart as apart_kernels
 from tapegrad.kernels.lapack import svd as kernels
 from tapegrad.ops.axes import size_of
 from tapegrad.ops.contraction import matrix_product
-from tapegrad.ops.linalg.apart import DIFFERENCES, SUMS, VALUES, apart, untied, values_shape
-from tapegrad.ops.linalg.arguments import alone, differentiated, matrices, part, rectangular, shared_table
+from tapegrad.ops.linalg.apart import DIFFERENCES, SUMS, VALUES, apart, phase_free, untied, values_shape
+from tapegrad.ops.linalg.arguments import (
+    alone,
+    differentiated,
+    matrices,
+    part,
+    real_part,
+    rectangular,
+    shared_table,
+    turned,
+)
 from tapegrad.ops.linalg.qr import complement
 from tapegrad.ops.movement import reshaped
-from tapegrad.ops.record import composite, record
+from tapegrad.ops.record import composite, conjugated, record
 from tapegrad.ops.table import Out, Row, Sample, ns, public, structured
-from tapegrad.spec import Spec
+from tapegrad.spec import Spec, real_dtype
 from tapegrad.tensor import Tensor
 
 __all__ = ["SVD", "SVDVALS", "singular_parts"]
@@ -26,8 +35,11 @@ def svd_sizes(name: str, a: Spec, alone: bool = False) -> Out:
     """U, S and V' of each matrix in a row, or S alone."""
     m, n = rectangular(name, a)
     k = min(m, n)
-    params = (*shared_table(a.dtype), m, n, size_of(a.shape[:-2]), a.dtype.itemsize, alone)
-    return Out((*a.shape[:-2], k if alone else (m + 1 + n) * k), a.dtype, params)
+    part = real_dtype(a.dtype)
+    params = (*shared_table(a.dtype), m, n, size_of(a.shape[:-2]), a.dtype.itemsize, part.itemsize, alone)
+    if alone:
+        return Out((*a.shape[:-2], k), part, params)
+    return Out((*a.shape[:-2], (m + 1 + n) * k), a.dtype, params)
 
 
 def singular_parts(packed: Tensor, m: int, n: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -47,35 +59,40 @@ def _columns(u: Tensor, s: Tensor) -> Tensor:
 
 
 def _skew(x: Tensor) -> Tensor:
-    return x - x.mT
+    return x - turned(x)
 
 
 def _outside(u: Tensor, g: Tensor) -> Tensor:
-    """``(I - u u') g``."""
-    return g - matrix_product(u, matrix_product(u, g, True))
+    """``(I - u u^H) g``."""
+    return g - matrix_product(u, matrix_product(conjugated(u), g, True))
 
 
 def _svd_rule(g: Tensor, out: Tensor, x: Tensor) -> Tensor:
     # Townsend, "Differentiating the singular value decomposition" (2016), with s_j / (s_j^2 - s_i^2) and
-    # s_i / (s_j^2 - s_i^2) as half the sum and half the difference of 1 / (s_j - s_i) and 1 / (s_j + s_i).
+    # s_i / (s_j^2 - s_i^2) as half the sum and half the difference of 1 / (s_j - s_i) and 1 / (s_j + s_i);
+    # with conjugates, as g is that of a gradient.  The diagonal is that of Wan and Zhang, arXiv:1909.02659
+    # (2019).
     m, n = x._spec.shape[-2:]
     u, s, vh = singular_parts(out, m, n)
-    gu, gs, gvh = singular_parts(g, m, n)
-    gu, gv = untied(gu, s), untied(gvh.mT, s)
-    left, right = _skew(matrix_product(u, gu, True)), _skew(matrix_product(vh, gv))
+    s = real_part(s)
+    gu, gs, gvh = singular_parts(conjugated(g), m, n)
+    gu, gv, v = untied(gu, s), untied(turned(gvh), s), turned(vh)
+    left, right = matrix_product(conjugated(u), gu, True), matrix_product(vh, gv)
+    gu = phase_free(gu, left + right)
+    left, right = _skew(matrix_product(conjugated(u), gu, True)), _skew(right)
     inner = (apart(left + right, s, DIFFERENCES) + apart(left - right, s, SUMS)) * 0.5
-    rows = matrix_product(u, inner) + _columns(u, gs)
+    rows = matrix_product(u, inner) + _columns(u, real_part(gs))
     if m > n:
         rows = rows + apart(_outside(u, gu), s, VALUES)
     whole = matrix_product(rows, vh)
     if n > m:
-        whole = whole + matrix_product(u, apart(_outside(vh.mT, gv), s, VALUES), False, True)
-    return whole
+        whole = whole + matrix_product(u, conjugated(apart(_outside(v, gv), s, VALUES)), False, True)
+    return conjugated(whole)
 
 
 def _values_rule(g: Tensor, out: Tensor, x: Tensor, packed: Tensor) -> Tensor:
     u, _, vh = singular_parts(packed, *x._spec.shape[-2:])
-    return matrix_product(_columns(u, g), vh)
+    return conjugated(matrix_product(_columns(u, g), vh))
 
 
 def _values_shape(a: Spec, packed: Spec) -> Out:
@@ -87,7 +104,10 @@ def _values_shape(a: Spec, packed: Spec) -> Out:
 
 
 NOT_FOUND = "singular values were not found, or the matrix is not finite"
-EQUAL = "singular vectors of equal singular values, or of a value of zero, have no derivative"
+EQUAL = (
+    "singular vectors of equal singular values, or of a value of zero, have no derivative, nor have phases "
+    "of complex ones"
+)
 
 SVD: Row = structured(
     "svd",
@@ -95,6 +115,7 @@ SVD: Row = structured(
     1,
     lambda a: svd_sizes("svd", a),
     rules=(_svd_rule,),
+    complex=True,
     batch=alone("svd"),
     refusal=NOT_FOUND,
     underivable=EQUAL,
@@ -105,6 +126,7 @@ SVDVALS: Row = structured(
     kernels.svd,
     1,
     lambda a: svd_sizes("svdvals", a, True),
+    complex=True,
     batch=alone("svdvals"),
     refusal=NOT_FOUND,
     doc="Singular values, in descending order; no derivative.",
@@ -116,6 +138,8 @@ SINGULAR_VALUES: Row = structured(
     2,
     _values_shape,
     rules=(_values_rule, None),
+    typed_by=1,
+    complex=True,
     batch=alone("singular_values"),
     underivable=EQUAL,
     doc="Singular values of a matrix, from its decomposition (second operand).",
@@ -138,8 +162,12 @@ def _fitting(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any
     if not compute_uv:
         return s
     if full_matrices:
-        u, vh = _completed(u), np.swapaxes(_completed(np.swapaxes(vh, -1, -2)), -1, -2)
+        u, vh = _completed(u), _turned(_completed(_turned(vh)))
     return u, s, vh
+
+
+def _turned(x: Any) -> Any:
+    return np.conj(np.swapaxes(x, -1, -2))
 
 
 def _completed(u: Any) -> Any:
@@ -218,7 +246,7 @@ def svd(
     if full_matrices and m > n:
         u = ns.concatenate([u, complement(u)], axis=-1)
     if full_matrices and n > m:
-        vh = ns.concatenate([vh, complement(vh.mT).mT], axis=-2)
+        vh = ns.concatenate([vh, turned(complement(turned(vh)))], axis=-2)
     return SVDResult(u, s, vh)
 
 

@@ -10,7 +10,7 @@ from tapegrad.ops.axes import size_of
 from tapegrad.ops.contraction import matrix_product
 from tapegrad.ops.linalg.arguments import SINGULAR, adjusted, each, shared_table, square, system
 from tapegrad.ops.movement import all_batched, broadcasted, reshaped
-from tapegrad.ops.record import composite, record
+from tapegrad.ops.record import composite, conjugated, record
 from tapegrad.ops.table import ROWS, Out, Row, Sample, ns, public, structured
 from tapegrad.spec import Spec
 from tapegrad.tensor import Tensor
@@ -85,6 +85,7 @@ SOLVE_TRIANGULAR: Row = structured(
         _triangular_rule_a,
     ),
     in_place=True,
+    complex=True,
     linear=(0,),
     batch=solve_batch("solve_triangular"),
     refusal=SINGULAR,
@@ -109,6 +110,7 @@ TRANS = {0: False, 1: True, 2: True, "N": False, "T": True, "C": True}
         Sample(((3, 3), (3,)), {"lower": True}, prepare=adjusted(4.0)),
         Sample(((3, 3), (3, 2)), {"lower": True, "trans": 1}, prepare=adjusted(4.0)),
         Sample(((3, 3), (3,)), {"trans": "T", "unit_diagonal": True}, prepare=adjusted(4.0)),
+        Sample(((3, 3), (3,)), {"trans": "C"}, prepare=adjusted(4.0)),
         Sample(((3, 3), (2, 3, 2)), {"lower": True, "unit_diagonal": True}, prepare=adjusted(4.0)),
         Sample(((2, 3, 3), (2, 3, 1)), {"lower": True}, prepare=adjusted(4.0)),
         Sample(((2, 1, 3, 3), (2, 3, 2)), prepare=adjusted(4.0)),
@@ -127,8 +129,8 @@ def solve_triangular(
         Only one triangle is read.
     b : array_like, shape (n,) or (..., n, m)
         Leading axes are broadcast.
-    trans : {0, 1, "N", "T"}
-        Solve with ``a`` or with its transpose.
+    trans : {0, 1, 2, "N", "T", "C"}
+        Solve with ``a``, with its transpose, or with its conjugate transpose.
     lower : bool
         Which triangle ``a`` is.
     unit_diagonal : bool
@@ -153,6 +155,8 @@ def solve_triangular(
     tensor([1., 2.])
     """
     if trans not in TRANS:
-        raise ValueError(f"solve_triangular: trans must be 0, 1, 'N' or 'T', not {trans!r}")
+        raise ValueError(f"solve_triangular: trans must be 0, 1, 2, 'N', 'T' or 'C', not {trans!r}")
     a, b, shape = system("solve_triangular", a, b)
+    if trans in (2, "C"):
+        a = conjugated(a)
     return reshaped(triangular(a, b, bool(lower), TRANS[trans], bool(unit_diagonal)), shape)
