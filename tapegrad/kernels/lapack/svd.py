@@ -5,7 +5,20 @@ from __future__ import annotations
 from tapegrad.kernels.lapack.memory import finite, refused, room_for, transposed, went_wrong
 from tapegrad.kernels.lapack.product import multiply
 from tapegrad.kernels.lapack.table import GESDD, NORMAL, SHARED, SOME
-from tapegrad.kernels.memory import NO_MEMORY, TO, R, T, allocate, array, call_n, int64, real, release, spill, word
+from tapegrad.kernels.memory import (
+    NO_MEMORY,
+    TO,
+    R,
+    T,
+    allocate,
+    array,
+    call_n,
+    int64,
+    real,
+    release,
+    spill,
+    word,
+)
 
 __all__ = ["svd", "svd_factors", "svd_solve"]
 
