@@ -24,7 +24,7 @@ from tapegrad.engine.layout import B_COUNT, WORK_CALLS
 __all__ = ["SPLITS", "call_split", "work_calls"]
 
 # How a kernel's loop can be split, by what its parameters are.
-REDUCE, ALONG, SCAN, GATHER, MATVEC, MOVEMENT, LINES = range(1, 8)
+REDUCE, ALONG, SCAN, GATHER, MATVEC, MOVEMENT, LINES, IMAGES, WINDOWS, WINDOWS_BACK = range(1, 11)
 SPLITS = {
     "": 0,
     "reduce": REDUCE,  # (outer, n, inner): one element per n; by outer
@@ -33,17 +33,21 @@ SPLITS = {
     "gather": GATHER,  # (n, width, blocks): block y[i] becomes block i; by n
     "matvec": MATVEC,  # see kernels.blas; by rows of the matrix in memory
     "lines": LINES,  # see kernels.fft; by outer
+    "images": IMAGES,  # see kernels.convolution; by images, over which the adjoint by the weights adds up
+    "windows": WINDOWS,  # see kernels.pooling; by images, which x and y are
+    "windows back": WINDOWS_BACK,  # the same, if x and z are of the windows, and y and the result images
     "movement": MOVEMENT,  # see kernels.move; by the first axis that is longer than one
 }
 
 LINES_WORK = 8  # what a number costs, in elementwise operations
+PRODUCTS = 4  # multiplications in tiles that take as long as an elementwise operation
 SHORT = 32  # as in kernels.blas: longer rows are multiplied by BLAS, which has threads of its own
 
 # What a thread needs to run a block.
 (
     R_KERNEL, R_OUT, R_X, R_Y, R_Z, R_P, R_Q, R_PARAMS, R_AT, R_LENGTH, R_PER_BLOCK, R_STEP_OUT, R_STEP_X,
-    R_STEP_Y, R_STEP_Q, R_SUMMED, R_DTYPE, R_WORDS,
-) = range(18)  # fmt: skip
+    R_STEP_Y, R_STEP_Z, R_STEP_Q, R_SUMMED, R_DTYPE, R_WORDS,
+) = range(19)  # fmt: skip
 
 
 @jit
@@ -65,7 +69,7 @@ def call_split(shared_at, split, kernel, out, x, y, z, p, q, size_x, size_out, d
     """
     d = at(p)
     n_params = place = length = work = words = summed = 0
-    step_out = step_x = step_y = step_q = 0
+    step_out = step_x = step_y = step_z = step_q = 0
     if split in (REDUCE, ALONG, SCAN):
         n_params, length = 4 if split == SCAN else 3, d[0]
         step_x = d[1] * d[2] * size_x
@@ -75,6 +79,24 @@ def call_split(shared_at, split, kernel, out, x, y, z, p, q, size_x, size_out, d
         n_params, length = 7, d[0]
         step_x, step_out = d[1] * d[2] * size_x, d[3] * d[2] * size_out
         work = LINES_WORK * d[0] * d[2] * d[4]
+    elif split == IMAGES:
+        image, result = d[2] * d[3] * d[5] * d[6], d[2] * d[4] * d[9] * d[10]
+        taps = d[3] * d[7] * d[8]
+        n_params, place, length = 17, 1, d[1]
+        work = d[1] * result * taps // PRODUCTS
+        step_x, step_out = image * size_x, result * size_out
+        if d[0] == 1:  # by the image
+            step_x, step_out = step_out, step_x
+        elif d[0] == 2:  # by the weights
+            step_y, step_out, summed = result * size_x, 0, d[2] * d[4] * taps
+        if dtype < 9:
+            return -1
+    elif split in (WINDOWS, WINDOWS_BACK):
+        image, places = d[1] * d[2] * size_x, d[5] * d[6] * size_x
+        n_params, length, work = 13, d[0], d[0] * d[5] * d[6] * d[3] * d[4]
+        step_x, step_y, step_z, step_out = image, image, places, places
+        if split == WINDOWS_BACK:
+            step_x, step_out = places, image
     elif split == GATHER:
         n_params, length, work = 3, d[0], d[0] * d[1]
         step_y, step_out = 8, d[1] * size_out
@@ -105,8 +127,8 @@ def call_split(shared_at, split, kernel, out, x, y, z, p, q, size_x, size_out, d
         return -1
     record = spill(
         (
-            kernel, out, x, y, z, p, q, n_params, place, length, per_block, step_out, step_x, step_y, step_q,
-            summed, dtype, words,
+            kernel, out, x, y, z, p, q, n_params, place, length, per_block, step_out, step_x, step_y, step_z,
+            step_q, summed, dtype, words,
         )
     )  # fmt: skip
     blocks = (length + per_block - 1) // per_block
@@ -122,7 +144,8 @@ def _call_block(r, control, b):
     at(params)[r[R_AT]] = min(r[R_PER_BLOCK], r[R_LENGTH] - first)
     out = params + 8 * r[R_PARAMS] if r[R_SUMMED] else r[R_OUT] + first * r[R_STEP_OUT]
     x, y = r[R_X] + first * r[R_STEP_X], r[R_Y] + first * r[R_STEP_Y]
-    return invoke(r[R_KERNEL], (out, x, y, r[R_Z], params, r[R_Q] + first * r[R_STEP_Q]))
+    z = r[R_Z] + first * r[R_STEP_Z]
+    return invoke(r[R_KERNEL], (out, x, y, z, params, r[R_Q] + first * r[R_STEP_Q]))
 
 
 def work_calls(record, unused, control, area, spins):

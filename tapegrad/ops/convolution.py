@@ -188,6 +188,7 @@ CONVOLUTION: Row = structured(
     ),
     linear=(0, 1),
     batch=_images_batch("convolution"),
+    split="images",
     doc="Images (images, channels, height, width) convolved with weights (outputs, channels, height, width).",
 )
 CONVOLUTION_INPUT: Row = structured(
@@ -201,6 +202,7 @@ CONVOLUTION_INPUT: Row = structured(
     ),
     linear=(0, 1),
     batch=_images_batch("convolution_input"),
+    split="images",
     doc="A convolution's adjoint by the images: cotangents of its result, and weights.",
 )
 CONVOLUTION_WEIGHT: Row = structured(
@@ -214,5 +216,6 @@ CONVOLUTION_WEIGHT: Row = structured(
     ),
     linear=(0, 1),
     batch=_weight_batch,
+    split="images",
     doc="A convolution's adjoint by the weights: images, and cotangents of its result.",
 )

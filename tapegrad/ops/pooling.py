@@ -64,6 +64,7 @@ MAX_POOL: Row = structured(
     _reduced("max_pool"),
     rules=(lambda g, out, x, **static: record(POOL_SHARES, (g, x, out), static),),
     batch=_batch("max_pool"),
+    split="windows",
     kink="ties share evenly",
     doc="The greatest element of each window over the last two axes; NaN if there is one.",
 )
@@ -75,6 +76,7 @@ POOL_SHARES: Row = structured(
     rules=(lambda g, out, x, y, z, **static: record(POOL_HITS, (g, y, z), static), None, None),
     linear=(0,),
     batch=_batch("pool_shares"),
+    split="windows back",
     doc="A value for each window, shared by the elements of an image that are the window's greatest.",
 )
 POOL_HITS: Row = structured(
@@ -85,6 +87,7 @@ POOL_HITS: Row = structured(
     rules=(lambda g, out, x, y, z, **static: record(POOL_SHARES, (g, y, z), static), None, None),
     linear=(0,),
     batch=_batch("pool_hits"),
+    split="windows",
     doc="Means over windows of what lies where an image has the window's greatest elements.",
 )
 SUM_POOL: Row = structured(
@@ -97,6 +100,7 @@ SUM_POOL: Row = structured(
     ),
     linear=(0,),
     batch=_batch("sum_pool"),
+    split="windows",
     complex=True,
     doc="The sum of each window over the last two axes.",
 )
@@ -108,6 +112,7 @@ SUM_POOL_ADJOINT: Row = structured(
     rules=(lambda g, out, x, size, **static: record(SUM_POOL, (g,), static),),
     linear=(0,),
     batch=_batch("sum_pool_adjoint"),
+    split="windows back",
     complex=True,
     doc="A value for each window, added to all of its elements.",
 )

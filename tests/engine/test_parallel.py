@@ -187,6 +187,11 @@ OVER_AXES = {
     "repeated": lambda x: tg.broadcast_to(x[:, None], (31, 3, 7, 11)) * 1.0,
     "vector": lambda x: x.reshape((31 * 7, 11)) @ x[0, 0],
     "vector, transposed": lambda x: x.reshape((31 * 7, 11)).T @ x.reshape(-1)[: 31 * 7],
+    "convolution": lambda x: tg.conv2d(x[:, None], x[:2, None, :3, :4], padding=1, stride=(1, 2)),
+    "convolution, groups": lambda x: tg.conv1d(x, x[:14, :1, :3], groups=7, dilation=2),
+    "convolution, transposed": lambda x: tg.conv_transpose2d(x[:, None], x[:1, :3, None, :4], stride=2),
+    "maxima of windows": lambda x: tg.max_pool2d(x, 3, stride=2, padding=1),
+    "means of windows": lambda x: tg.avg_pool2d(x, (2, 3), stride=1),
     "integers": lambda x: tg.argmax(x, axis=1) * x[:, 0],
 }
 ROWS = np.random.default_rng(1).integers(0, 31, size=300)
