@@ -21,13 +21,14 @@ from tapegrad.tensor import Tensor
 
 __all__ = [
     "fft", "fft2", "fftn", "hfft", "hfft2", "hfftn", "ifft", "ifft2", "ifftn", "ihfft", "ihfft2", "ihfftn",
-    "irfft", "irfft2", "irfftn", "rfft", "rfft2", "rfftn",
+    "irfft", "irfft2", "irfftn", "length_of", "lengths_of", "of_scipy", "rfft", "rfft2", "rfftn",
 ]  # fmt: skip
 
 # --- along one axis -------------------------------------------------------------------------------
 
 
-def _length(name: str, n: Any) -> int:
+def length_of(name: str, n: Any) -> int:
+    """A length along an axis, which must be at least 1."""
     try:
         length = operator.index(n)
     except TypeError:
@@ -53,7 +54,7 @@ def _scaled(x: Tensor, factor: float) -> Tensor:
 
 
 def _c2c(name: str, x: Tensor, n: Any, axis: int, norm: Any, inverse: bool) -> Tensor:
-    n = _length(name, x._spec.shape[axis] if n is None else n)
+    n = length_of(name, x._spec.shape[axis] if n is None else n)
     factor = factor_of(name, norm, n, inverse)
     x = resized(cast(x, complex_dtype(x._spec.dtype)), axis, n)
     return _scaled(transform(x, axis, inverse), factor)
@@ -62,13 +63,13 @@ def _c2c(name: str, x: Tensor, n: Any, axis: int, norm: Any, inverse: bool) -> T
 def _r2c(name: str, x: Tensor, n: Any, axis: int, norm: Any, inverse: bool) -> Tensor:
     if x._spec.kind == "c":
         raise TypeError(f"{name}: the operand must be real, not complex ({x._spec.dtype})")
-    n = _length(name, x._spec.shape[axis] if n is None else n)
+    n = length_of(name, x._spec.shape[axis] if n is None else n)
     factor = factor_of(name, norm, n, inverse)
     return _scaled(to_half(resized(x, axis, n), axis, inverse), factor)
 
 
 def _c2r(name: str, z: Tensor, n: Any, axis: int, norm: Any, inverse: bool) -> Tensor:
-    n = _length(name, 2 * (z._spec.shape[axis] - 1) if n is None else n)
+    n = length_of(name, 2 * (z._spec.shape[axis] - 1) if n is None else n)
     factor = factor_of(name, norm, n, inverse)
     z = resized(cast(z, complex_dtype(z._spec.dtype)), axis, n // 2 + 1)
     return from_half(doubled(z, axis, n, factor), axis, n, inverse)
@@ -256,7 +257,7 @@ def ihfft(
 # --- along several axes ---------------------------------------------------------------------------
 
 
-def _lengths(name: str, x: Tensor, s: Any, axes: Any, half: bool = False) -> tuple[list, list[int]]:
+def lengths_of(name: str, x: Tensor, s: Any, axes: Any, half: bool = False) -> tuple[list, list[int]]:
     """NumPy's ``s`` and ``axes``: a length per axis; ``half`` a spectrum may be along the last one."""
     shape = x._spec.shape
     ndim = len(shape)
@@ -283,7 +284,7 @@ def _others(name: str, x: Tensor, lengths: Sequence, axes: Sequence, norm: Any, 
 def _nd_c2c(name: str, x: Any, s: Any, axes: Any, norm: Any, out: Any, inverse: bool) -> Tensor:
     x = _given(name, x, out)
     factor_of(name, norm, 1, inverse)
-    return _others(name, x, *_lengths(name, x, s, axes), norm, inverse)
+    return _others(name, x, *lengths_of(name, x, s, axes), norm, inverse)
 
 
 def _nd_r2c(name: str, x: Any, s: Any, axes: Any, norm: Any, out: Any, inverse: bool) -> Tensor:
@@ -301,13 +302,13 @@ def _nd_c2r(name: str, x: Any, s: Any, axes: Any, norm: Any, out: Any, inverse: 
 
 
 def _some(name: str, x: Tensor, s: Any, axes: Any, half: bool = False) -> tuple[list, list[int]]:
-    lengths, axes = _lengths(name, x, s, axes, half)
+    lengths, axes = lengths_of(name, x, s, axes, half)
     if not axes:
         raise ValueError(f"{name}: at least one axis must be transformed, the shape is {x._spec.shape}")
     return lengths, axes
 
 
-def _scipy(name: str) -> Callable:
+def of_scipy(name: str) -> Callable:
     """SciPy's function, imported when it is called."""
 
     def reference(*args: Any, **kwargs: Any) -> Any:
@@ -492,7 +493,7 @@ def irfft2(
     return _nd_c2r("irfft2", x, s, axes, norm, out, True)
 
 
-@public(home="fft", reference=_scipy("hfftn"), samples=SHAPES)
+@public(home="fft", reference=of_scipy("hfftn"), samples=SHAPES)
 @composite
 def hfftn(x: Any, /, s: Any = None, axes: Any = None, norm: str | None = None, out: None = None) -> Tensor:
     """`hfft` along the last of several axes, after `fft` along the others, as SciPy's; arguments of `irfftn`.
@@ -506,7 +507,7 @@ def hfftn(x: Any, /, s: Any = None, axes: Any = None, norm: str | None = None, o
     return _nd_c2r("hfftn", x, s, axes, norm, out, False)
 
 
-@public(home="fft", reference=_scipy("ihfftn"), samples=SHAPES)
+@public(home="fft", reference=of_scipy("ihfftn"), samples=SHAPES)
 @composite
 def ihfftn(x: Any, /, s: Any = None, axes: Any = None, norm: str | None = None, out: None = None) -> Tensor:
     """The inverse of `hfftn`; arguments and errors are those of `rfftn`.
@@ -520,7 +521,7 @@ def ihfftn(x: Any, /, s: Any = None, axes: Any = None, norm: str | None = None, 
     return _nd_r2c("ihfftn", x, s, axes, norm, out, True)
 
 
-@public(home="fft", reference=_scipy("hfft2"), samples=PLANES)
+@public(home="fft", reference=of_scipy("hfft2"), samples=PLANES)
 @composite
 def hfft2(
     x: Any, /, s: Any = None, axes: Any = (-2, -1), norm: str | None = None, out: None = None
@@ -536,7 +537,7 @@ def hfft2(
     return _nd_c2r("hfft2", x, s, axes, norm, out, False)
 
 
-@public(home="fft", reference=_scipy("ihfft2"), samples=PLANES)
+@public(home="fft", reference=of_scipy("ihfft2"), samples=PLANES)
 @composite
 def ihfft2(
     x: Any, /, s: Any = None, axes: Any = (-2, -1), norm: str | None = None, out: None = None
