@@ -345,12 +345,98 @@ def histogram2d(
         shapes = f"{points[0].shape} and {points[1].shape}"
         raise ValueError(f"{name}: x and y must be vectors of the same length, not of shapes {shapes}")
     pair = isinstance(bins, (list, tuple)) and len(bins) == 2
-    each = bins if pair else (bins, bins)
-    ranges = (None, None) if range is None else range
-    edges = [_edges(name, p, b, r, True) for p, b, r in zip(points, each, ranges)]
-    m, n = (e._spec.size - 1 for e in edges)
-    a, b = (_numbers(p, e) for p, e in zip(points, edges))
-    total = _totals(name, a * (n + 2) + b, weights, (m, n))
-    if not total._spec.floating:
+    total, edges = _grid(name, points, bins if pair else (bins, bins), range, density, weights)
+    return total, edges[0], edges[1]
+
+
+def _grid(
+    name: str, points: Sequence[Tensor], bins: Sequence[Any], range: Any, density: Any, weights: Any
+) -> tuple[Tensor, list[Tensor]]:
+    """Values in the bins of a grid, and its edges."""
+    ranges = (None,) * len(points) if range is None else range
+    if len(bins) != len(points) or len(ranges) != len(points):
+        raise ValueError(
+            f"{name}: the dimension of bins ({len(bins)}) and range ({len(ranges)}) must be equal to that of "
+            f"the sample, {len(points)}"
+        )
+    edges = [_edges(name, p, b, r, True) for p, b, r in zip(points, bins, ranges)]
+    shape = tuple([e._spec.size - 1 for e in edges])
+    place = _numbers(points[0], edges[0])
+    for p, e in zip(points[1:], edges[1:]):
+        place = place * (e._spec.size + 1) + _numbers(p, e)
+    total = _totals(name, place, weights, shape)
+    if not total._spec.differentiable:
         total = cast(total, floating(points[0], name)._spec.dtype)
-    return (_normed(total, edges) if density else total), edges[0], edges[1]
+    return (_normed(total, edges) if density else total), edges
+
+
+# Its results are nested, which samples cannot be; `histogram2d` has the same derivative.
+@public(reference=np.histogramdd, samples=[], method=False, differentiable=False)
+@composite
+def histogramdd(
+    sample: Any, bins: Any = 10, range: Any = None, density: bool | None = None, weights: Any = None
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """How many points of space lie in each bin, as NumPy's ``histogramdd``.  Gradients flow to the weights.
+
+    Parameters
+    ----------
+    sample : array_like, shape (n, d), or sequence of d vectors
+        The points: a row each, or their coordinates one by one.
+    bins : int, or sequence of int or array_like
+        How many bins, or their edges, for all axes or for each.
+    range : sequence of (float, float) or None, optional
+    density, weights
+        As for `histogram`.
+
+    Returns
+    -------
+    (Tensor, tuple of Tensor)
+        Values, as floats, and the edges along each axis.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many bins or ranges as axes, or vectors differ in length.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.histogramdd([[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]], bins=2)[0].tolist()
+    [[1.0, 0.0], [0.0, 2.0]]
+    """
+    name = "histogramdd"
+    if isinstance(sample, (list, tuple)) and any(isinstance(v, (np.ndarray, Tensor)) for v in sample):
+        points = [as_operand(v, name) for v in sample]
+    else:
+        matrix = as_operand(sample, name)
+        matrix = reshaped(matrix, (matrix._spec.size, 1)) if matrix._spec.ndim == 1 else matrix
+        if matrix._spec.ndim != 2:
+            raise ValueError(f"{name}: the sample must have two axes, not shape {matrix.shape}")
+        points = list(ns.unstack(matrix, axis=1))
+    if any(p._spec.ndim != 1 or p._spec.shape != points[0]._spec.shape for p in points):
+        raise ValueError(
+            f"{name}: coordinates must be vectors of one length, not {[p.shape for p in points]}"
+        )
+    each = bins if isinstance(bins, (list, tuple)) else (bins,) * len(points)
+    total, edges = _grid(name, points, each, range, density, weights)
+    return total, tuple(edges)
+
+
+@public(
+    reference=np.histogram_bin_edges,
+    samples=[Sample(((6,),), {"bins": 3}, differentiable=False)],
+    method=False,
+    differentiable=False,
+)
+@composite
+def histogram_bin_edges(x: Any, /, bins: Any = 10, range: Any = None, weights: Any = None) -> Tensor:
+    """The edges of the bins that `histogram` would use, arguments as there; constants.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.histogram_bin_edges(tg.tensor([0.0, 4.0]), bins=2)
+    tensor([0., 2., 4.])
+    """
+    x = as_operand(x, "histogram_bin_edges")
+    return _edges("histogram_bin_edges", x, bins, range, weights is not None)

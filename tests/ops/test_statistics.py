@@ -76,6 +76,20 @@ def test_histograms():
     same(lambda xp: xp.histogram2d(x, y, 4, [[-1, 1], [0, 0.5]], weights=y))
 
 
+def test_histograms_of_more_axes():
+    x = RNG.uniform(size=(50, 3))
+    for more in ({}, {"density": True}, {"weights": x[:, 0]}, {"range": [(0, 1), None, (0.2, 0.5)]}):
+        for bins in (3, (2, 3, [0.0, 0.3, 1.0])):
+            got, expected = (xp.histogramdd(x, bins, **more) for xp in (tg, np))
+            np.testing.assert_allclose(got[0].numpy(), expected[0], rtol=1e-12)
+            for g, e in zip(got[1], expected[1], strict=True):
+                np.testing.assert_allclose(g.numpy(), e, rtol=1e-13)
+    got, expected = (xp.histogramdd([x[:, 0], x[:, 1]], 2) for xp in (tg, np))
+    np.testing.assert_array_equal(got[0].numpy(), expected[0])
+    for bins in (4, "fd", [0.0, 1.0]):
+        same(lambda xp, b=bins: xp.histogram_bin_edges(x, b))
+
+
 def test_histograms_by_their_weights():
     x = np.array([0.0, 1.0, 1.5, 3.0, 9.0])
     w = tg.tensor(RNG.uniform(1, 2, 5), requires_grad=True)
@@ -157,6 +171,8 @@ def test_against_jax():
         (lambda: tg.histogram(X, "auto", weights=X), TypeError, "histogram: bins='auto'"),
         (lambda: tg.histogram2d(A, A[:3]), ValueError, "histogram2d: x and y"),
         (lambda: tg.digitize(X, [0.0, 2.0, 1.0]), ValueError, "digitize: .*monotonically"),
+        (lambda: tg.histogramdd(X.T, (2, 2)), ValueError, "histogramdd: the dimension of bins"),
+        (lambda: tg.histogramdd([A, A[:2]]), ValueError, "histogramdd: coordinates"),
         (lambda: tg.bincount([[1]]), ValueError, "bincount: "),
         (lambda: tg.bincount([0.5]), TypeError, "bincount: .*float64"),
         (lambda: tg.bincount([-1]), ValueError, "bincount: .*negative"),
