@@ -243,12 +243,16 @@ def butterfly_odd(typingctx, a, at, far, step, b, to, away, by, w, wt, apart, n,
         total, sums, differences = [[cgutils.alloca_once(builder, kind) for _ in range(2)] for _ in range(3)]
         place = cgutils.alloca_once(builder, word)
 
-        def add(where: Any, values: Pair) -> None:
+        def set_to(where: Any, values: Any) -> None:
             for pointer, value in zip(where, values):
-                builder.store((_Vector(builder, builder.load(pointer)) + value).value, pointer)
+                builder.store(value, pointer)
 
-        def parts(where: Any) -> list[_Vector]:
-            return [_Vector(builder, builder.load(pointer)) for pointer in where]
+        def parts(where: Any) -> Pair:
+            re, im = [_Vector(builder, builder.load(pointer)) for pointer in where]
+            return re, im
+
+        def add(where: Any, values: Pair) -> None:
+            set_to(where, [(old + value).value for old, value in zip(parts(where), values)])
 
         def write(where: Any, k: Any, values: Any) -> None:
             turn = numbers.repeated(builder.add(wt, builder.mul(apart, builder.sub(k, one))))
@@ -265,16 +269,15 @@ def butterfly_odd(typingctx, a, at, far, step, b, to, away, by, w, wt, apart, n,
                 y = source.load(builder.add(here, builder.mul(step, builder.sub(r, j))))
                 return (x[0] + y[0], x[1] + y[1]), (x[0] - y[0], x[1] - y[1])
 
-            zeroth = source.load(here)
-            for pointer, value in zip(total, zeroth):
-                builder.store(value.value, pointer)
+            zeroth = [part.value for part in source.load(here)]
+            set_to(total, zeroth)
             with cgutils.for_range(builder, half) as each:
                 add(total, both(builder.add(each.index, one))[0])
-            target.store(tuple(parts(total)), there)
+            target.store(parts(total), there)
             with cgutils.for_range(builder, half) as result:
                 k = builder.add(result.index, one)
-                for pointer, value in zip((*sums, *differences), (*zeroth, None, None)):
-                    builder.store(value.value if value else ir.Constant(kind, [0.0] * WIDTH), pointer)
+                set_to(sums, zeroth)
+                set_to(differences, [ir.Constant(kind, [0.0] * WIDTH)] * 2)
                 builder.store(ir.Constant(word, 0), place)
                 with cgutils.for_range(builder, half) as each:
                     reached = builder.add(builder.load(place), k)

@@ -249,8 +249,8 @@ def dct(
     Examples
     --------
     >>> import tapegrad as tg
-    >>> tg.fft.dct(tg.ones(4)).tolist()
-    [8.0, 0.0, 0.0, 0.0]
+    >>> tg.fft.dct([1.0, 2.0, 3.0], type=1)
+    tensor([ 8., -2.,  0.])
     """
     return _one("dct", x, type, n, axis, norm, orthogonalize, False)
 
@@ -272,8 +272,8 @@ def idct(
     Examples
     --------
     >>> import tapegrad as tg
-    >>> tg.fft.idct([8.0, 0.0, 0.0, 0.0])
-    tensor([1., 1., 1., 1.])
+    >>> tg.fft.idct([8.0, -2.0, 0.0], type=1)
+    tensor([1., 2., 3.])
     """
     return _one("idct", x, type, n, axis, norm, orthogonalize, True)
 
