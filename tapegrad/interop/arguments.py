@@ -88,6 +88,9 @@ class Passing:
         if self.signature is None:
             named = {k: v for k, v in kwargs.items() if v is not NOTHING}
             out = named.pop("out", None)
+            for key in named:
+                if key not in self.names:
+                    raise refuse(self.name, key)
             begin((out,))
             result = self.target(*args, **named)
         else:

@@ -60,11 +60,11 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
     tensor([1., 2.])
     """
     check_device("from_dlpack", device)
-    if isinstance(x, (Tensor, np.ndarray)) and copy is not False:
-        if isinstance(x, Tensor):
-            _refuse_grad(x)
-            x = x.detach()
-        return asarray(x, copy=copy or None)
+    if isinstance(x, Tensor):
+        _refuse_grad(x)
+        return asarray(x.detach(), copy=copy)
+    if isinstance(x, np.ndarray) and copy is not False:
+        return asarray(x, copy=copy)
     if not hasattr(x, "__dlpack__"):
         raise AttributeError(f"from_dlpack: {type(x).__name__!r} has no __dlpack__ method")
     array = np.from_dlpack(x, device="cpu") if device is not None and VERSIONED else np.from_dlpack(x)

@@ -112,6 +112,8 @@ def calls(name, function):
 def test_counterpart_gives_numpys_value(name, function):
     if function in FILLS:
         pytest.skip("tested by its effect")
+    if name == "nanquantile" and np.lib.NumpyVersion(np.__version__) < "2.0.0":
+        pytest.skip("this release of NumPy puts the axes of several quantiles elsewhere")
     done = 0
     for call in calls(name, function):
         try:
@@ -299,7 +301,8 @@ def test_masks_of_reductions():
         same(f(x[:0], axis=0, initial=3.0), f(A[:0], axis=0, initial=3.0))
         with pytest.raises(ValueError, match="initial"):
             f(x, where=mask)
-    same(np.var(x, axis=1, mean=A.mean(1, keepdims=True)), np.var(A, axis=1))
+    if "mean" in inspect.signature(np.var).parameters:  # since NumPy 2.0
+        same(np.var(x, axis=1, mean=A.mean(1, keepdims=True)), np.var(A, axis=1))
     with pytest.raises(ValueError, match=r"sum: a mask of shape \(2, 3, 4\)"):
         np.sum(x, where=np.ones((2, 3, 4), bool))
     check_grads(lambda x: np.var(x, axis=1, where=mask, ddof=1), (A,))

@@ -37,6 +37,8 @@ INSERTIONS = [
 
 @pytest.mark.parametrize(("x", "obj", "values", "axis"), INSERTIONS)
 def test_insert(x, obj, values, axis):
+    if getattr(obj, "dtype", np.dtype(int)).kind == "b" and np.lib.NumpyVersion(np.__version__) < "2.0.0":
+        pytest.skip("a mask meant zeros and ones as positions then")
     same(tg.insert(tg.tensor(x), obj, values, axis), np.insert(x, obj, values, axis))
     if np.size(values) and isinstance(obj, (int, list)):
         check_grads(lambda x, v: tg.insert(x, obj, v, axis) ** 2, (x, np.asarray(values, float)))
