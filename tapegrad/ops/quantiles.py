@@ -33,7 +33,6 @@ CONTINUOUS = {
     "normal_unbiased": (3 / 8, 3 / 8),
 }
 WHOLE: dict[str, Callable] = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint}
-KINK = "equal elements keep their order; the element itself, where it is the value"
 REFUSED = ("inverted_cdf", "averaged_inverted_cdf", "closest_observation")
 
 
@@ -141,7 +140,7 @@ PERCENTILE_SAMPLES = (
 )
 
 
-@public(reference=np.quantile, samples=QUANTILE_SAMPLES, kink=KINK)
+@public(reference=np.quantile, samples=QUANTILE_SAMPLES)
 @composite
 def quantile(
     x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: bool = False, **names: Any
@@ -186,7 +185,7 @@ def quantile(
     return _quantiles("quantile", x, q, axis, method, keepdims, False)
 
 
-@public(reference=np.percentile, samples=PERCENTILE_SAMPLES, method=False, kink=KINK)
+@public(reference=np.percentile, samples=PERCENTILE_SAMPLES, method=False)
 @composite
 def percentile(x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: bool = False) -> Tensor:
     """Percentiles: `quantile` with ``q`` from 0 to 100.
@@ -200,7 +199,7 @@ def percentile(x: Any, q: Any, axis: Any = None, *, method: str = "linear", keep
     return _quantiles("percentile", x, q, axis, method, keepdims, False, 100.0)
 
 
-@public(reference=np.nanquantile, samples=QUANTILE_SAMPLES, kink=KINK)
+@public(reference=np.nanquantile, samples=QUANTILE_SAMPLES)
 @composite
 def nanquantile(
     x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: bool = False, **names: Any
@@ -218,7 +217,7 @@ def nanquantile(
     return _quantiles("nanquantile", x, q, axis, method, keepdims, True)
 
 
-@public(reference=np.nanpercentile, samples=PERCENTILE_SAMPLES, method=False, kink=KINK)
+@public(reference=np.nanpercentile, samples=PERCENTILE_SAMPLES, method=False)
 @composite
 def nanpercentile(
     x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: bool = False
@@ -243,7 +242,7 @@ MEDIAN_SAMPLES = (
 )
 
 
-@public(reference=np.median, samples=MEDIAN_SAMPLES, kink=KINK)
+@public(reference=np.median, samples=MEDIAN_SAMPLES)
 @composite
 def median(x: Any, /, axis: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
     """The middle element, or the mean of the two in the middle, as NumPy's.  NaN if there is one.
@@ -279,7 +278,7 @@ def median(x: Any, /, axis: Any = None, keepdims: bool = False, **names: Any) ->
     return reshaped(out, strip_axes(shape, axes, keepdims))
 
 
-@public(reference=np.nanmedian, samples=MEDIAN_SAMPLES, kink=KINK)
+@public(reference=np.nanmedian, samples=MEDIAN_SAMPLES)
 @composite
 def nanmedian(x: Any, /, axis: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
     """The median of the elements that are not NaN; NaN where there are none.  Arguments as for `median`.
