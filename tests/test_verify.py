@@ -131,7 +131,9 @@ STATIC = {
     **dict.fromkeys(("cholesky", "cholesky_adjoint", "lu", "lu_sign", "det", "log_abs_det", "log_det"), ()),
     **dict.fromkeys(("complement", "expm", "expm_derivative", "qr", "svd", "svdvals"), ()),
     **dict.fromkeys(("eigh", "eigvalsh"), ("upper",)),
-    **dict.fromkeys(("svd_factors", "untied", "eigenvalues", "singular_values"), ()),
+    **dict.fromkeys(("svd_factors", "untied", "eigenvalues", "singular_values", "eig", "eigvals"), ()),
+    **dict.fromkeys(("general_eigenvalues", "untied_complex", "regular"), ()),
+    "apart_complex": ("mode",),
     "svd_solve": ("trans",),
     "solve_triangular": ("lower", "trans", "unit_diagonal"),
     "solve": ("trans",),
@@ -183,10 +185,11 @@ LINALG = {  # square matrices, their factors, right-hand sides; rectangular ones
     "solve_triangular": "ba", "solve": "baf", "eigh": "a", "eigvalsh": "a", "expm": "a",
     "expm_derivative": "aa", "svd": "r", "svdvals": "r", "qr": "r", "complement": "r", "svd_factors": "rt",
     "svd_solve": "crs", "apart": "rv", "basis_free": "ra",
-    "untied": "rv", "eigenvalues": "ae", "singular_values": "rs",
+    "untied": "rv", "eigenvalues": "ae", "singular_values": "rs", "eig": "a", "eigvals": "a",
+    "general_eigenvalues": "ae", "apart_complex": "ru", "untied_complex": "ru", "regular": "bf",
 }  # fmt: skip
 LIBRARY = ("eigh", "eigvalsh", "svd", "svdvals", "svd_factors", "svd_solve", "qr", "complement", "expm",
-           "expm_derivative")  # fmt: skip
+           "expm_derivative", "eig", "eigvals")  # fmt: skip
 INDEXED |= {"last_writes": 0, "wrap_index": 0}
 PARTLY = ("last_writes", "argsort")  # part of their result is room to work in
 
@@ -220,7 +223,7 @@ def draw_specs(r, row):
         m = r.choice([n, n, r.randrange(5)])
         kinds = {
             "a": (*batch, n, n), "f": (*batch, n + 1, n), "b": (*batch, n, r.randrange(3)),
-            "e": (*batch, n * n + n), "r": (*batch, m, n), "t": batch, "v": (*batch, n),
+            "e": (*batch, n * n + n), "r": (*batch, m, n), "t": batch, "v": (*batch, n), "u": (*batch, n),
             "s": (*batch, (m + 1 + n) * min(m, n)),
             "c": (*batch, r.choice([m, n]), r.randrange(3)),
         }  # fmt: skip
@@ -318,7 +321,8 @@ def _run_over_real_memory(r, row, signature, specs):
         for s in specs
     ]
     out, written = memory.place(np.full(signature.out.size, untouched, signature.out.dtype))
-    kernel = checked(row.forward, specs[0].dtype.type, signature.out.dtype.type, memory)
+    forward = getattr(row.forward, "complex", row.forward) if specs[0].kind == "c" else row.forward
+    kernel = checked(forward, specs[0].dtype.type, signature.out.dtype.type, memory)
     status = kernel(out, *spread, *[0] * (3 - len(spread)), p, 0)
     assert status >= 0
     memory.check()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tapegrad.kernels.lapack.apart import VALUES
 from tapegrad.ops.table import ROWS
 from tapegrad.saved.verify import Static, _alike, _check, _flag, _names, _whole, require
-from tapegrad.spec import Spec, real_dtype
+from tapegrad.spec import Spec, intern_spec, real_dtype
 
 __all__: list[str] = []
 
@@ -13,6 +13,15 @@ __all__: list[str] = []
 def _inexact(name: str, spec: Spec) -> None:
     right = spec.floating or (spec.differentiable and bool(ROWS[name].complex))
     require(right, f"{name}: the operand must be floating point, not {spec.dtype}")
+
+
+def _of_kind(name: str, x: Spec, values: Spec) -> None:
+    """Values are real, or, for the rows that say so, complex as the matrices are."""
+    if name.endswith("_complex"):
+        require(x.kind == "c", f"{name}: operands of dtype {x.dtype}")
+        _alike(name, x, values)
+    else:
+        _parts(name, x, values)
 
 
 def _parts(name: str, x: Spec, y: Spec) -> None:
@@ -60,6 +69,12 @@ def _eigen(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     _square(name, specs[0])
 
 
+@_check("eig", "eigvals")
+def _general(name: str, specs: tuple[Spec, ...], static: Static) -> None:
+    _names(name, static)
+    _square(name, specs[0])
+
+
 @_check("svd", "svdvals", "qr", "complement")
 def _rectangular(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     _names(name, static)
@@ -92,36 +107,50 @@ def _svd_solve(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     require(factors.shape == whole, f"{name}: factors of shape {factors.shape}")
 
 
-@_check("apart")
+@_check("apart", "apart_complex")
 def _apart(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     x, values = specs
     _names(name, static, "mode")
     mode = _whole(name, "mode", static["mode"])
     require(mode <= VALUES, f"{name}: mode {mode}")
     _rectangular(name, (x,), {})
-    _parts(name, x, values)
+    _of_kind(name, x, values)
     fits = values.shape == (*x.shape[:-2], x.shape[-1]) and (mode == VALUES or x.shape[-2] == x.shape[-1])
     require(fits, f"{name}: shapes {x.shape} and {values.shape}")
 
 
-@_check("untied")
+@_check("untied", "untied_complex")
 def _untied(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     x, values = specs
     _names(name, static)
     _rectangular(name, (x,), {})
-    _parts(name, x, values)
+    _of_kind(name, x, values)
     require(values.shape == (*x.shape[:-2], x.shape[-1]), f"{name}: shapes {x.shape} and {values.shape}")
 
 
-@_check("eigenvalues", "singular_values")
+@_check("eigenvalues", "general_eigenvalues", "singular_values")
 def _values(name: str, specs: tuple[Spec, ...], static: Static) -> None:
     a, packed = specs
     _rectangular(name, (a,), static)
-    _alike(name, a, packed)
+    if name == "general_eigenvalues":
+        require(packed.kind == "c", f"{name}: a decomposition of dtype {packed.dtype}")
+        _parts(name, packed, a if a.kind != "c" else intern_spec(a.shape, real_dtype(a.dtype)))
+    else:
+        _alike(name, a, packed)
     m, n = a.shape[-2:]
-    width = n * n + n if name == "eigenvalues" else (m + 1 + n) * min(m, n)
+    width = (m + 1 + n) * min(m, n) if name == "singular_values" else n * n + n
     fits = packed.shape == (*a.shape[:-2], width) and (m == n or name == "singular_values")
     require(fits, f"{name}: a decomposition of shape {packed.shape} for shape {a.shape}")
+
+
+@_check("regular")
+def _regular(name: str, specs: tuple[Spec, ...], static: Static) -> None:
+    x, factors = specs
+    _names(name, static)
+    _rectangular(name, (x,), {})
+    _lu_factors(name, factors)
+    _alike(name, x, factors)
+    require(x.shape[:-2] == factors.shape[:-2], f"{name}: shapes {x.shape} and {factors.shape}")
 
 
 @_check("basis_free")

@@ -203,6 +203,89 @@ def test_against_torch(name, shape):
     close(out[0][1], out[1][1], rtol=1e-10, atol=1e-10 * np.abs(out[1][1]).max())
 
 
+# --- matrices that are not symmetric ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "complex128", "complex64"])
+@pytest.mark.parametrize("n", [1, 5, 30])
+def test_eig_values(n, dtype):
+    a = drawn(2, n, n)
+    a = (a if np.dtype(dtype).kind == "c" else a.real).astype(dtype)
+    w, v = tg.linalg.eig(a)
+    assert w.dtype == v.dtype == np.result_type(dtype, np.complex64)
+    w, v, tol = (
+        w.numpy(),
+        v.numpy(),
+        tolerance("complex128" if a.itemsize >= 8 and dtype != "complex64" else ""),
+    )
+    close(a @ v, v * w[:, None], **tol)
+    close(np.linalg.norm(v, axis=-2), np.ones((2, n)), **tol)
+    close(np.sort_complex(tg.linalg.eigvals(a).numpy()), np.sort_complex(w), **tol)
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_eig_derivatives(real):
+    a = RNG.standard_normal((3, 3)) if real else drawn(3, 3)
+
+    def f(x):
+        w, v = tg.linalg.eig(x)
+        projection = v[:, :1] @ tg.linalg.inv(v)[:1]
+        return w, tg.abs(v), projection, tg.linalg.eigvals(x)
+
+    check_grads(f, [a], modes=("rev", "fwd"))
+    rotation = np.array([[0.3, 2.0], [-1.0, 0.5]])  # complex eigenvalues of a real matrix
+    check_grads(
+        lambda x: (tg.abs(tg.linalg.eig(x)[1]), tg.linalg.eigvals(x)), [rotation], modes=("rev", "fwd")
+    )
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_eig_against_torch(real):
+    torch = pytest.importorskip("torch")
+    a = RNG.standard_normal((4, 4)) if real else drawn(4, 4)
+    x, y = tg.tensor(a, requires_grad=True), torch.tensor(a, requires_grad=True)
+    out = []
+    for t, z in ((tg, x), (torch, y)):
+        w, v = t.linalg.eig(z)
+        loss = (abs(v[:2]) ** 3).sum() + (w * w * w).sum().real + (abs(w) ** 2).sum()
+        loss.backward()
+        out.append((loss.item(), z.grad.numpy()))
+    close(out[0][0], out[1][0], rtol=1e-10)
+    close(out[0][1], out[1][1], rtol=1e-10, atol=1e-10)
+
+
+def test_eigenvalues_without_derivatives():
+    gradient = tg.grad(lambda x: tg.sum(tg.linalg.eigvals(x) ** 2).real)
+    close(gradient(np.eye(3)), 2 * np.eye(3))
+    for f in (gradient, tg.compile(gradient)):
+        with pytest.raises(np.linalg.LinAlgError, match="basis of eigenvectors"):
+            f(np.array([[1.0, 1.0], [0.0, 1.0]]))
+    x = tg.tensor(np.eye(2), requires_grad=True)
+    with pytest.raises(np.linalg.LinAlgError, match=r"eig: eigenvectors of equal.*test_complex_linalg.py"):
+        tg.abs(tg.linalg.eig(x)[1][0, 0]).backward()
+    x = tg.tensor(drawn(3, 3), requires_grad=True)
+    with pytest.raises(np.linalg.LinAlgError, match=r"eig: .*phases"):
+        tg.sum(tg.linalg.eig(x)[1].imag).backward()
+    with pytest.raises(np.linalg.LinAlgError, match="not finite"):
+        tg.linalg.eigvals(np.full((2, 2), np.nan)).numpy()
+    assert tg.linalg.eigvals(np.zeros((0, 0))).shape == (0,)
+    assert [t.shape for t in tg.linalg.eig(np.zeros((2, 0, 0)))] == [(2, 0), (2, 0, 0)]
+
+
+def test_eig_is_compiled_batched_and_dispatched():
+    def f(x):
+        return tg.sum(tg.abs(tg.linalg.eigvals(x)) ** 3) + tg.sum(tg.abs(tg.linalg.eig(x)[1][0]) ** 3)
+
+    a = RNG.standard_normal((3, 3, 3))
+    gradient = tg.grad(f)
+    each = np.stack([gradient(m) for m in a])
+    close(tg.vmap(gradient)(a), each, rtol=1e-8, atol=1e-10)
+    compiled = tg.compile(gradient)
+    close(np.stack([compiled(m) for m in a]), each, rtol=1e-8, atol=1e-10)
+    for got, wanted in zip(np.linalg.eig(tg.tensor(a[0])), np.linalg.eig(a[0]), strict=True):
+        close(got.numpy(), wanted, rtol=1e-10, atol=1e-12)
+
+
 # --- where there are none -------------------------------------------------------------------------
 
 

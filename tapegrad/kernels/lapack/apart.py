@@ -6,7 +6,10 @@ from tapegrad.kernels.lapack.memory import refused
 from tapegrad.kernels.lapack.table import DERIVATIVE
 from tapegrad.kernels.memory import TO, R, T, array, conjugate, int64, real
 
-__all__ = ["DIFFERENCES", "SUMS", "VALUES", "apart", "basis_free", "untied", "values"]
+__all__ = [
+    "DIFFERENCES", "SUMS", "VALUES", "apart", "apart_complex", "basis_free", "regular", "untied",
+    "untied_complex", "values", "values_complex",
+]  # fmt: skip
 
 DIFFERENCES, SUMS, VALUES = range(3)
 
@@ -20,15 +23,9 @@ def rounding(w, at, n, m, size):  # type: ignore[no-untyped-def]
     return R(R(scale * epsilon) * R(max(m, n)))
 
 
-def apart(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
-    """``x[i, j]`` divided by ``y[j] - y[i]`` (0 on the diagonal), by ``y[i] + y[j]``, or by ``y[j]``.
-
-    Divisors of no more than rounding are zero; what is to be divided by one is refused, unless it is zero.
-    ``p`` is m, n, batch, mode, itemsize (of a part, if ``x`` is complex).
-    """
-    d = array(p, 5, int64)
+def divided(d, a, w, o):  # type: ignore[no-untyped-def]
+    """`apart`, for values of any kind."""
     m, n, batch, mode = d[0], d[1], d[2], d[3]
-    a, w, o = array(x, batch * m * n, T), array(y, batch * n, R), array(out, batch * m * n, TO)
     for b in range(batch):
         limit = rounding(w, b * n, n, m, d[4])
         for i in range(m):
@@ -36,40 +33,70 @@ def apart(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
                 at = b * m * n + i * n + j
                 v, divisor = a[at], w[b * n + j]
                 if mode == DIFFERENCES:
-                    divisor = R(divisor - w[b * n + i])
+                    divisor = divisor - w[b * n + i]
                 elif mode == SUMS:
-                    divisor = R(divisor + w[b * n + i])
+                    divisor = divisor + w[b * n + i]
                 if v == 0 or (i == j and mode == DIFFERENCES):
                     o[at] = TO(0)
                 elif abs(divisor) <= limit:
                     return DERIVATIVE + refused(b)
                 else:
                     o[at] = TO(v / T(divisor))
-    return 0
+    return int64(0)
 
 
-def untied(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
-    """``x``, refused if a column that is not zero belongs to a value (of ``y``) that is equal to another.
-
-    ``p`` is m, n, batch, 0, itemsize.
-    """
-    d = array(p, 5, int64)
+def alone(d, a, w, o):  # type: ignore[no-untyped-def]
+    """`untied`, for values of any kind."""
     m, n, batch = d[0], d[1], d[2]
-    a, w, o = array(x, batch * m * n, T), array(y, batch * n, R), array(out, batch * m * n, TO)
     for b in range(batch):
         limit = rounding(w, b * n, n, m, d[4])
         for i in range(b * m * n, (b + 1) * m * n):
             o[i] = a[i]
         for j in range(n):
-            v = w[b * n + j]
-            tied = (j > 0 and abs(R(w[b * n + j - 1] - v)) <= limit) or (
-                j + 1 < n and abs(R(w[b * n + j + 1] - v)) <= limit
-            )
+            tied = False
+            for k in range(n):
+                if k != j and abs(w[b * n + k] - w[b * n + j]) <= limit:
+                    tied = True
             if tied:
                 for i in range(m):
                     if a[b * m * n + i * n + j] != 0:
                         return DERIVATIVE + refused(b)
-    return 0
+    return int64(0)
+
+
+def apart(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
+    """``x[i, j]`` divided by ``y[j] - y[i]`` (0 on the diagonal), by ``y[i] + y[j]``, or by ``y[j]``.
+
+    Divisors of no more than rounding are zero; what is to be divided by one is refused, unless it is zero.
+    ``p`` is m, n, batch, mode, itemsize (of a part, if ``x`` is complex).
+    """
+    d = array(p, 5, int64)
+    size = d[0] * d[1] * d[2]
+    return divided(d, array(x, size, T), array(y, d[1] * d[2], R), array(out, size, TO))
+
+
+def apart_complex(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
+    """`apart` for complex values."""
+    d = array(p, 5, int64)
+    size = d[0] * d[1] * d[2]
+    return divided(d, array(x, size, T), array(y, d[1] * d[2], T), array(out, size, TO))
+
+
+def untied(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
+    """``x``, refused if a column that is not zero belongs to a value (of ``y``) that is equal to another.
+
+    ``p`` is m, n, batch, 0, itemsize (of a part).
+    """
+    d = array(p, 5, int64)
+    size = d[0] * d[1] * d[2]
+    return alone(d, array(x, size, T), array(y, d[1] * d[2], R), array(out, size, TO))
+
+
+def untied_complex(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
+    """`untied` for complex values."""
+    d = array(p, 5, int64)
+    size = d[0] * d[1] * d[2]
+    return alone(d, array(x, size, T), array(y, d[1] * d[2], T), array(out, size, TO))
 
 
 def values(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
@@ -80,6 +107,17 @@ def values(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
     for b in range(batch):
         for i in range(count):
             o[b * count + i] = TO(real(a[b * step + start + i]))
+    return 0
+
+
+def values_complex(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
+    """`values`, complex ones."""
+    d = array(p, 4, int64)
+    batch, step, start, count = d[0], d[1], d[2], d[3]
+    a, o = array(y, batch * step, T), array(out, batch * count, TO)
+    for b in range(batch):
+        for i in range(count):
+            o[b * count + i] = a[b * step + start + i]
     return 0
 
 
@@ -102,4 +140,25 @@ def basis_free(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
             for j in range(i if diagonal else int64(0), i + 1):
                 if abs(T(s[(b * n + i) * n + j] - conjugate(s[(b * n + j) * n + i]))) > limit:
                     return DERIVATIVE + refused(b)
+    return 0
+
+
+def regular(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
+    """``x``, refused if a matrix, of which ``y`` is the LU factors, is singular up to rounding.
+
+    ``p`` is the size of a matrix of ``x``, n, batch, itemsize (of a part).
+    """
+    d = array(p, 4, int64)
+    size, n, batch = d[0], d[1], d[2]
+    epsilon = R(2.220446049250313e-16) if d[3] == 8 else R(1.1920929e-07)
+    a, f, o = array(x, batch * size, T), array(y, batch * (n + 1) * n, T), array(out, batch * size, TO)
+    for b in range(batch):
+        most, at = R(0), b * (n + 1) * n
+        for k in range(n):
+            most = max(most, abs(f[at + k * (n + 1)]))
+        for k in range(n):
+            if abs(f[at + k * (n + 1)]) <= R(R(most * epsilon) * R(n)):
+                return DERIVATIVE + refused(b)
+        for i in range(b * size, (b + 1) * size):
+            o[i] = a[i]
     return 0

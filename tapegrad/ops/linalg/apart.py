@@ -8,6 +8,9 @@ have rules of their own, without gaps.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from tapegrad.kernels.lapack import apart as kernels
 from tapegrad.kernels.lapack.apart import DIFFERENCES, SUMS, VALUES
 from tapegrad.ops.axes import size_of
@@ -18,20 +21,20 @@ from tapegrad.spec import Spec, real_dtype
 from tapegrad.tensor import Tensor
 
 __all__ = [
-    "APART", "BASIS_FREE", "DIFFERENCES", "SUMS", "UNTIED", "VALUES", "apart", "basis_free", "phase_free",
-    "untied",
+    "DIFFERENCES", "SUMS", "VALUES", "apart", "basis_free", "phase_free", "regular", "untied",
     "values_shape",
 ]  # fmt: skip
 
 
 def apart(x: Tensor, values: Tensor, mode: int) -> Tensor:
     """``x[i, j]`` over ``values[j] - values[i]``, over ``values[i] + values[j]``, or over ``values[j]``."""
-    return record(APART, (x, values), {"mode": mode})
+    row = APART_COMPLEX if values._spec.kind == "c" else APART
+    return record(row, (x, values), {"mode": mode})
 
 
 def untied(x: Tensor, values: Tensor) -> Tensor:
     """``x``; refused if a column that is not zero belongs to a value that is equal to another."""
-    return record(UNTIED, (x, values))
+    return record(UNTIED_COMPLEX if values._spec.kind == "c" else UNTIED, (x, values))
 
 
 def basis_free(x: Tensor, s: Tensor, diagonal: bool = False) -> Tensor:
@@ -47,22 +50,27 @@ def phase_free(x: Tensor, s: Tensor) -> Tensor:
     return basis_free(x, s, True) if x._spec.kind == "c" else x
 
 
+def regular(x: Tensor, factors: Tensor) -> Tensor:
+    """``x``; refused if the matrices with these LU factors are singular up to rounding."""
+    return record(REGULAR, (x, factors))
+
+
 def _apart_shape(x: Spec, values: Spec, mode: int) -> Out:
     m, n = x.shape[-2:]
-    part = real_dtype(x.dtype)
-    if values.shape != (*x.shape[:-2], n) or values.dtype is not part or (mode != VALUES and m != n):
+    fits = values.dtype in (x.dtype, real_dtype(x.dtype)) and (mode == VALUES or m == n)
+    if values.shape != (*x.shape[:-2], n) or not fits:
         raise ValueError(f"apart: shapes {x.shape} and {values.shape}")
-    return Out(x.shape, x.dtype, (m, n, size_of(x.shape[:-2]), mode, part.itemsize))
+    return Out(x.shape, x.dtype, (m, n, size_of(x.shape[:-2]), mode, real_dtype(x.dtype).itemsize))
 
 
 def _untied_shape(x: Spec, values: Spec) -> Out:
     return _apart_shape(x, values, VALUES)
 
 
-def values_shape(a: Spec, packed: Spec, start: int, count: int) -> Out:
-    """Values in the result of a decomposition, from ``start`` on."""
+def values_shape(packed: Spec, start: int, count: int, dtype: Any = None) -> Out:
+    """Values in the result of a decomposition, from ``start`` on; real, unless ``dtype`` says more."""
     params = (size_of(packed.shape[:-1]), packed.shape[-1], start, count)
-    return Out((*packed.shape[:-1], count), real_dtype(packed.dtype), params)
+    return Out((*packed.shape[:-1], count), dtype or real_dtype(packed.dtype), params)
 
 
 def _apart_rule_values(g: Tensor, out: Tensor, x: Tensor, values: Tensor, mode: int) -> Tensor:
@@ -83,18 +91,61 @@ def _basis_free_shape(x: Spec, s: Spec, diagonal: bool) -> Out:
     return Out(x.shape, x.dtype, params)
 
 
-APART: Row = structured(
-    "apart",
-    kernels.apart,
+def _regular_shape(x: Spec, factors: Spec) -> Out:
+    m, r = x.shape[-2:]
+    n = factors.shape[-1]
+    if factors.shape != (*x.shape[:-2], n + 1, n) or factors.dtype is not x.dtype:
+        raise ValueError(f"regular: shapes {x.shape} and {factors.shape}")
+    return Out(x.shape, x.dtype, (m * r, n, size_of(x.shape[:-2]), real_dtype(x.dtype).itemsize))
+
+
+REGULAR: Row = structured(
+    "regular",
+    kernels.regular,
     2,
-    _apart_shape,
-    rules=(lambda g, out, x, values, mode: apart(g, values, mode), _apart_rule_values),
-    linear=(0,),
-    batch=alone("apart"),
+    _regular_shape,
+    rules=(lambda g, out, x, factors: g, None),
+    batch=alone("regular"),
     complex=True,
-    underivable="equal values have no derivative of what belongs to one of them",
-    doc="Matrices divided by differences or sums of values, or by values; zero over zero is zero.",
+    underivable="there is no basis of eigenvectors",
+    doc="The first operand, refused if the second is the LU factors of a singular matrix.",
 )
+TIED = "equal values have no derivative of what belongs to one of them"
+
+
+def _apart_row(name: str, kernel: Callable, kind: str) -> Row:
+    return structured(
+        name,
+        kernel,
+        2,
+        _apart_shape,
+        rules=(lambda g, out, x, values, mode: apart(g, values, mode), _apart_rule_values),
+        linear=(0,),
+        batch=alone(name),
+        complex=True,
+        underivable=TIED,
+        doc=f"Matrices divided by differences or sums of {kind} values, or by values; 0 over 0 is 0.",
+    )
+
+
+def _untied_row(name: str, kernel: Callable, kind: str) -> Row:
+    return structured(
+        name,
+        kernel,
+        2,
+        _untied_shape,
+        rules=(lambda g, out, x, values: g, None),
+        batch=alone(name),
+        complex=True,
+        underivable=TIED,
+        doc=f"The first operand, refused if a column but zero belongs to a {kind} value that is not alone.",
+    )
+
+
+APART: Row = _apart_row("apart", kernels.apart, "real")
+APART_COMPLEX: Row = _apart_row("apart_complex", kernels.apart_complex, "complex")
+UNTIED: Row = _untied_row("untied", kernels.untied, "real")
+UNTIED_COMPLEX: Row = _untied_row("untied_complex", kernels.untied_complex, "complex")
 BASIS_FREE: Row = structured(
     "basis_free",
     kernels.basis_free,
@@ -105,15 +156,4 @@ BASIS_FREE: Row = structured(
     complex=True,
     underivable="what depends on the choice of a basis, or of phases, has no derivative",
     doc="The first operand, refused unless the second is Hermitian up to rounding.",
-)
-UNTIED: Row = structured(
-    "untied",
-    kernels.untied,
-    2,
-    _untied_shape,
-    rules=(lambda g, out, x, values: g, None),
-    batch=alone("untied"),
-    complex=True,
-    underivable="equal values have no derivative of what belongs to one of them",
-    doc="The first operand, refused if a column that is not zero belongs to a value that is not alone.",
 )

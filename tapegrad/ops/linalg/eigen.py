@@ -90,7 +90,7 @@ def _values_shape(a: Spec, packed: Spec) -> Out:
     n = square("eigenvalues", a)
     if packed.shape != (*a.shape[:-2], n * n + n) or packed.dtype is not a.dtype:
         raise ValueError(f"eigenvalues: a decomposition of shape {packed.shape} for shape {a.shape}")
-    return values_shape(a, packed, n * n, n)
+    return values_shape(packed, n * n, n)
 
 
 NOT_FOUND = "eigenvalues were not found, or the matrix is not finite"

@@ -100,7 +100,7 @@ def _values_shape(a: Spec, packed: Spec) -> Out:
     k = min(m, n)
     if packed.shape != (*a.shape[:-2], (m + 1 + n) * k) or packed.dtype is not a.dtype:
         raise ValueError(f"singular_values: a decomposition of shape {packed.shape} for shape {a.shape}")
-    return values_shape(a, packed, m * k, k)
+    return values_shape(packed, m * k, k)
 
 
 NOT_FOUND = "singular values were not found, or the matrix is not finite"
