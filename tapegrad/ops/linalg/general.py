@@ -145,6 +145,13 @@ def _eigvals_reference(x: Any) -> Any:
     return _eig_reference(x)[0]
 
 
+def _spread(a: Any) -> tuple:
+    """A sample's matrix, triangular, so that eigenvalues have an order that rounding does not change."""
+    n = a.shape[-1]
+    upper = np.triu(np.full((n, n), 0.25)).astype(a.dtype)
+    return (a * upper + np.diag(3 * np.arange(n)).astype(a.dtype),)
+
+
 _eig_reference.stands_for = np.linalg.eig  # type: ignore[attr-defined]
 _eigvals_reference.stands_for = np.linalg.eigvals  # type: ignore[attr-defined]
 
@@ -152,7 +159,10 @@ _eigvals_reference.stands_for = np.linalg.eigvals  # type: ignore[attr-defined]
 @public(
     home="linalg",
     reference=_eig_reference,
-    samples=[Sample(((3, 3),), differentiable=False), Sample(((2, 4, 4),), differentiable=False)],
+    samples=[
+        Sample(((3, 3),), prepare=_spread, differentiable=False),
+        Sample(((2, 4, 4),), prepare=_spread, differentiable=False),
+    ],
 )
 @composite
 def eig(x: Any, /) -> EigResult:
@@ -199,7 +209,11 @@ def eig(x: Any, /) -> EigResult:
 @public(
     home="linalg",
     reference=_eigvals_reference,
-    samples=[Sample(((3, 3),)), Sample(((2, 4, 4),)), Sample(((1, 1),))],
+    samples=[
+        Sample(((3, 3),), prepare=_spread),
+        Sample(((2, 4, 4),), prepare=_spread),
+        Sample(((1, 1),)),
+    ],
 )
 @composite
 def eigvals(x: Any, /) -> Tensor:
