@@ -276,6 +276,19 @@ def ptp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Tensor:
     return ns.max(x, axis=axis, keepdims=keepdims) - ns.min(x, axis=axis, keepdims=keepdims)
 
 
+def weights_of(name: str, w: Tensor, shape: tuple[int, ...], axis: Any) -> Tensor:
+    """Weights of all elements, given for them or for each place along some axes (in their order)."""
+    if w._spec.shape == shape:
+        return w
+    if axis is None:
+        raise TypeError(f"{name}: axis must be given where weights of shape {w.shape} differ from {shape}")
+    axes = [axis_index(name, a, len(shape)) for a in (axis if isinstance(axis, tuple) else (axis,))]
+    if w._spec.shape != tuple([shape[a] for a in axes]):
+        raise ValueError(f"{name}: weights of shape {w.shape} do not fit shape {shape}, axis {axis}")
+    w = ns.permute_dims(w, tuple([axes.index(a) for a in sorted(axes)]))
+    return broadcasted(reshaped(w, tuple([n if a in axes else 1 for a, n in enumerate(shape)])), shape)
+
+
 @public(
     reference=np.average,
     samples=[
@@ -324,18 +337,7 @@ def average(
         out = mean(x, axis=axis, keepdims=keepdims)
         n = x._spec.size // out._spec.size if out._spec.size else 0
         return (out, ns.full_like(out, float(n))) if returned else out
-    w = as_inexact(weights, "average")
-    shape = x._spec.shape
-    if w._spec.shape != shape:
-        if axis is None:
-            raise TypeError(
-                f"average: axis must be given where weights of shape {w.shape} differ from {shape}"
-            )
-        axes = [axis_index("average", a, len(shape)) for a in (axis if isinstance(axis, tuple) else (axis,))]
-        if w._spec.shape != tuple([shape[a] for a in axes]):
-            raise ValueError(f"average: weights of shape {w.shape} do not fit shape {shape}, axis {axis}")
-        w = ns.permute_dims(w, tuple([axes.index(a) for a in sorted(axes)]))
-        w = broadcasted(reshaped(w, tuple([n if a in axes else 1 for a, n in enumerate(shape)])), shape)
+    w = weights_of("average", as_inexact(weights, "average"), x._spec.shape, axis)
     total = ns.sum(w, axis=axis, keepdims=keepdims)
     out = ns.sum(x * w, axis=axis, keepdims=keepdims) / total
     return (out, total) if returned else out

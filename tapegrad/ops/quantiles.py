@@ -8,16 +8,17 @@ there, and at an order statistic itself all of it goes to that element.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tapegrad.ops.axes import axes_tuple, size_of, strip_axes
+from tapegrad.ops.composite import weights_of
 from tapegrad.ops.movement import broadcasted, narrow, permuted, reshaped
 from tapegrad.ops.numeric import floating
-from tapegrad.ops.record import as_operand, cast, composite
+from tapegrad.ops.record import as_operand, cast, composite, record
 from tapegrad.ops.reduce import torch_names
+from tapegrad.ops.sort import SEARCHSORTED
 from tapegrad.ops.table import Sample, ns, public
 from tapegrad.spec import INT64
 from tapegrad.tensor import Tensor, tensor_from_array
@@ -32,16 +33,16 @@ CONTINUOUS = {
     "median_unbiased": (1 / 3, 1 / 3),
     "normal_unbiased": (3 / 8, 3 / 8),
 }
-WHOLE: dict[str, Callable] = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint}
-REFUSED = ("inverted_cdf", "averaged_inverted_cdf", "closest_observation")
+WHOLE = ("lower", "higher", "nearest", "inverted_cdf", "closest_observation")  # which give an element itself
+MEANS = ("midpoint", "averaged_inverted_cdf")  # or the mean of two
 
 
-def _check_method(name: str, method: str) -> None:
-    if method in REFUSED:
-        raise ValueError(f"{name}: method {method!r} is not supported")
-    if method not in CONTINUOUS and method not in WHOLE and method != "midpoint":
-        known = ", ".join([*CONTINUOUS, *WHOLE, "midpoint"])
-        raise ValueError(f"{name}: {method!r} is not a valid method; use one of {known}")
+def _check_method(name: str, method: str, weights: Any) -> None:
+    known = (*CONTINUOUS, *WHOLE, *MEANS)
+    if method not in known:
+        raise ValueError(f"{name}: {method!r} is not a valid method; use one of {', '.join(known)}")
+    if weights is not None and method != "inverted_cdf":
+        raise ValueError(f"{name}: only method 'inverted_cdf' supports weights, not {method!r}")
 
 
 def _rows(
@@ -84,18 +85,64 @@ def _at(y: Tensor, q: Tensor, count: Any, method: str) -> Tensor:
             return _mix(y, q * (count - 1), count)
         return _mix(y, q * count + (alpha + q * (1.0 - alpha - beta) - 1.0), count)
     place = ns.maximum(q * (count - 1), 0.0).detach()
+    if method in ("lower", "higher", "nearest"):
+        return _take(y, {"lower": ns.floor, "higher": ns.ceil, "nearest": ns.round}[method](place), count)
     if method == "midpoint":
-        both = [ns.take_along_axis(y, cast(f(place), INT64), axis=-1) for f in (ns.floor, ns.ceil)]
-        return ns.where(ns.equal(both[0], both[1]), both[0], 0.5 * both[0] + 0.5 * both[1])
-    rounded = {"lower": ns.floor, "higher": ns.ceil, "nearest": ns.round}[method](place)
-    return ns.take_along_axis(y, cast(rounded, INT64), axis=-1)
+        return _mean(_take(y, ns.floor(place), count), _take(y, ns.ceil(place), count))
+    place = (q * count - 1.0).detach()
+    if method == "averaged_inverted_cdf":  # of two where the distribution function has the value q
+        upper = ns.floor(place) + 1.0
+        return _mean(_take(y, ns.ceil(place), count), _take(y, upper, count))
+    if method == "closest_observation":  # the even one (counted from 1) of two that are equally close
+        place = place - 0.5
+        low = ns.floor(place)
+        even = ns.logical_and(ns.equal(place, low), ns.equal(ns.remainder(low, 2.0), 1.0))
+        return _take(y, ns.where(even, low, low + 1.0), count)
+    return _take(y, ns.ceil(place), count)
+
+
+def _take(y: Tensor, place: Tensor, count: Any) -> Tensor:
+    """The elements of rows at places along the last axis, or at the nearest that exist."""
+    place = ns.clip(place, 0.0, ns.maximum(count - 1, 0))
+    return ns.take_along_axis(y, cast(place, INT64), axis=-1)
+
+
+def _mean(a: Tensor, b: Tensor) -> Tensor:
+    return ns.where(ns.equal(a, b), a, 0.5 * a + 0.5 * b)  # also of infinities
+
+
+def _weighted(y: Tensor, w: Tensor, q: Tensor, count: Any) -> Tensor:
+    """The first elements of sorted rows up to which a share ``q`` of the weights lies."""
+    total = ns.cumulative_sum(cast(w, np.dtype("float64")), axis=-1)
+    share = (total / narrow(total, total._spec.ndim - 1, total._spec.shape[-1] - 1, 1)).detach()
+    share = ns.where(ns.equal(share, 0.0), -1.0, share)  # what has no weight is not the first
+    rows = size_of(share._spec.shape[:-1])
+    share = reshaped(share, (rows, share._spec.shape[-1]))
+    wanted = broadcasted(
+        reshaped(cast(q.detach(), share._spec.dtype), (1, q._spec.size)), (rows, q._spec.size)
+    )
+    place = record(SEARCHSORTED, (share, wanted), {"right": False})
+    return _take(y, reshaped(place, (*y._spec.shape[:-1], q._spec.size)), count)
 
 
 def _quantiles(
-    name: str, x: Any, q: Any, axis: Any, method: str, keepdims: bool, skip: bool, scale: float = 1.0
+    name: str,
+    x: Any,
+    q: Any,
+    axis: Any,
+    method: str,
+    keepdims: bool,
+    skip: bool,
+    scale: float = 1.0,
+    weights: Any = None,
 ) -> Tensor:
-    _check_method(name, method)
+    _check_method(name, method, weights)
     y, shape, axes = _rows(name, x, axis, method in WHOLE)
+    if weights is not None:
+        w = weights_of(name, floating(weights, name), shape, axis)
+        if w._value is not None and (w._value < 0).any():
+            raise ValueError(f"{name}: weights must be non-negative")
+        w = _rows(name, w, axes)[0]
     q = as_operand(q, name)
     value = q._value
     if value is not None and value.size and not (value.min() >= 0 and value.max() <= scale):
@@ -111,25 +158,32 @@ def _quantiles(
         none = np.full((1,), np.nan, y._spec.dtype if y._spec.floating else None)
         out = broadcasted(tensor_from_array(none), (*lead, several))
     else:
-        y = ns.sort(y)
-        if skip:
-            count = ns.sum(ns.logical_not(ns.isnan(y)), axis=-1, keepdims=True)
-            out = _at(y, flat, count, method)  # of no elements: NaN, which comes first then
+        count: Any = n
+        if weights is None:
+            y = ns.sort(y)
         else:
-            out = _at(y, flat, n, method)
-            if y._spec.floating:
-                last = narrow(y, len(lead), n - 1, 1)  # a NaN, which sorts last, must show
-                out = ns.where(ns.isnan(last), last, out)
+            order = ns.argsort(y)
+            y, w = ns.take_along_axis(y, order, axis=-1), ns.take_along_axis(w, order, axis=-1)
+        if skip:
+            there = ns.logical_not(ns.isnan(y))
+            count = ns.sum(there, axis=-1, keepdims=True)  # of no elements: NaN, which comes first then
+            if weights is not None:
+                w = ns.where(there, w, 0.0)
+        out = _at(y, flat, count, method) if weights is None else _weighted(y, w, q, count)
+        if not skip and y._spec.floating:
+            last = narrow(y, len(lead), n - 1, 1)  # a NaN, which sorts last, must show
+            out = ns.where(ns.isnan(last), last, out)
     out = permuted(out, (len(lead), *range(len(lead))))
     return reshaped(out, (*q._spec.shape, *strip_axes(shape, axes, keepdims)))
 
 
+WEIGHTED = Sample(((3, 4),), {"axis": 1, "method": "inverted_cdf", "weights": [1, 2, 1, 3]}, args=(0.4,))
 QUANTILE_SAMPLES = (
     Sample(((5,),), args=(0.3,)),
     Sample(((3, 4),), {"axis": 0}, args=(np.float32([0.25, 0.5, 1.0]),)),
     Sample(((2, 3, 4),), {"axis": (0, 2), "keepdims": True}, args=(0.6,)),
     *[Sample(((3, 4),), {"axis": 1, "method": m}, args=(np.float32([[0.125, 0.75]]),)) for m in WHOLE],
-    Sample(((6,),), {"method": "midpoint"}, args=(0.3,)),
+    *[Sample(((6,),), {"method": m}, args=(0.3,)) for m in MEANS],
     *[Sample(((2, 5),), {"axis": 1, "method": m}, args=(0.4,)) for m in CONTINUOUS if m != "linear"],
 )
 
@@ -140,10 +194,17 @@ PERCENTILE_SAMPLES = (
 )
 
 
-@public(reference=np.quantile, samples=QUANTILE_SAMPLES)
+@public(reference=np.quantile, samples=(*QUANTILE_SAMPLES, WEIGHTED))
 @composite
 def quantile(
-    x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: bool = False, **names: Any
+    x: Any,
+    q: Any,
+    axis: Any = None,
+    *,
+    method: str = "linear",
+    keepdims: bool = False,
+    weights: Any = None,
+    **names: Any,
 ) -> Tensor:
     """Quantiles: values below which a share ``q`` of the elements lies.  NaN if there is one.
 
@@ -160,8 +221,12 @@ def quantile(
         What to take between two elements: ``"linear"`` (by distance), ``"lower"``, ``"higher"``,
         ``"nearest"``, ``"midpoint"``; and of Hyndman and Fan's continuous definitions
         ``"interpolated_inverted_cdf"``, ``"hazen"``, ``"weibull"``, ``"median_unbiased"`` and
-        ``"normal_unbiased"``.  NumPy's other methods are not supported.
+        ``"normal_unbiased"``, and of those that jump ``"inverted_cdf"``, ``"averaged_inverted_cdf"`` and
+        ``"closest_observation"``.
     keepdims : bool
+    weights : array_like, optional
+        With ``"inverted_cdf"``: how much each element counts, none less than 0.  Of ``x``'s shape, or one
+        for each place along ``axis``.  The value does not depend on them but where it jumps.
 
     Raises
     ------
@@ -182,12 +247,20 @@ def quantile(
     """
     if names:
         axis, keepdims = torch_names("quantile", names, axis, keepdims)
-    return _quantiles("quantile", x, q, axis, method, keepdims, False)
+    return _quantiles("quantile", x, q, axis, method, keepdims, False, 1.0, weights)
 
 
 @public(reference=np.percentile, samples=PERCENTILE_SAMPLES, method=False)
 @composite
-def percentile(x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: bool = False) -> Tensor:
+def percentile(
+    x: Any,
+    q: Any,
+    axis: Any = None,
+    *,
+    method: str = "linear",
+    keepdims: bool = False,
+    weights: Any = None,
+) -> Tensor:
     """Percentiles: `quantile` with ``q`` from 0 to 100.
 
     Examples
@@ -196,13 +269,20 @@ def percentile(x: Any, q: Any, axis: Any = None, *, method: str = "linear", keep
     >>> tg.percentile(tg.tensor([3.0, 1.0, 2.0]), 50)
     tensor(2.)
     """
-    return _quantiles("percentile", x, q, axis, method, keepdims, False, 100.0)
+    return _quantiles("percentile", x, q, axis, method, keepdims, False, 100.0, weights)
 
 
 @public(reference=np.nanquantile, samples=QUANTILE_SAMPLES)
 @composite
 def nanquantile(
-    x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: bool = False, **names: Any
+    x: Any,
+    q: Any,
+    axis: Any = None,
+    *,
+    method: str = "linear",
+    keepdims: bool = False,
+    weights: Any = None,
+    **names: Any,
 ) -> Tensor:
     """Quantiles of the elements that are not NaN; NaN where there are none.  Arguments as for `quantile`.
 
@@ -214,13 +294,19 @@ def nanquantile(
     """
     if names:
         axis, keepdims = torch_names("nanquantile", names, axis, keepdims)
-    return _quantiles("nanquantile", x, q, axis, method, keepdims, True)
+    return _quantiles("nanquantile", x, q, axis, method, keepdims, True, 1.0, weights)
 
 
 @public(reference=np.nanpercentile, samples=PERCENTILE_SAMPLES, method=False)
 @composite
 def nanpercentile(
-    x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: bool = False
+    x: Any,
+    q: Any,
+    axis: Any = None,
+    *,
+    method: str = "linear",
+    keepdims: bool = False,
+    weights: Any = None,
 ) -> Tensor:
     """Percentiles of the elements that are not NaN: `nanquantile` with ``q`` from 0 to 100.
 
@@ -230,7 +316,7 @@ def nanpercentile(
     >>> tg.nanpercentile(tg.tensor([3.0, tg.nan, 2.0]), 50)
     tensor(2.5000)
     """
-    return _quantiles("nanpercentile", x, q, axis, method, keepdims, True, 100.0)
+    return _quantiles("nanpercentile", x, q, axis, method, keepdims, True, 100.0, weights)
 
 
 MEDIAN_SAMPLES = (
