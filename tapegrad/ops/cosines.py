@@ -201,7 +201,10 @@ LINES = (
     Sample(((3, 2),), {"type": 3, "n": 5, "axis": 0, "norm": "forward"}),
     Sample(((5,),), {"type": 4, "norm": "ortho"}),
 )
-SHAPES = (Sample(((3, 4),)), Sample(((2, 3, 2),), {"type": 3, "s": (4, 2), "axes": (2, 0), "norm": "ortho"}))
+SHAPES = (  # the orthogonal sine transforms of types 2 and 3 are wrong in old versions of SciPy
+    Sample(((3, 4),)),
+    Sample(((2, 3, 2),), {"type": 3, "s": (4, 2), "axes": (2, 0), "norm": "forward"}),
+)
 
 
 @public(home="fft", reference=of_scipy("dct"), samples=LINES)

@@ -15,6 +15,13 @@ NORMS = [None, "backward", "ortho", "forward"]
 TYPES = [1, 2, 3, 4]
 
 
+def wrong_in_scipy(name, kind, norm, orthogonalize=None):
+    """Old versions scale the first number of sine transforms where it should be the last."""
+    orthogonal = norm == "ortho" if orthogonalize is None else orthogonalize
+    matrix = scipy.fft.dst(np.eye(3), norm="ortho")
+    return orthogonal and "dst" in name and kind in (2, 3) and not np.allclose(matrix @ matrix.T, np.eye(3))
+
+
 def close(got, expected, tolerance=2e-14):
     got = got.detach().numpy()
     assert got.shape == expected.shape and got.dtype == expected.dtype
@@ -36,6 +43,8 @@ def test_every_length(name, kind):
 def test_lengths_and_norms(name, kind, orthogonalize):
     x = RNG.standard_normal((4, 6, 3))
     for norm, n, axis in itertools.product(NORMS, (None, 2, 5, 8), (0, -1)):
+        if wrong_in_scipy(name, kind, norm, orthogonalize):
+            continue
         ours, scipys = (
             getattr(f, name)(x, kind, n, axis, norm, orthogonalize=orthogonalize) for f in (tg.fft, scipy.fft)
         )
@@ -47,6 +56,8 @@ def test_lengths_and_norms(name, kind, orthogonalize):
 def test_several_axes(name, kind):
     x = RNG.standard_normal((3, 4, 5))
     for norm in NORMS:
+        if wrong_in_scipy(name, kind, norm):
+            continue
         for case in ({}, {"axes": (2, 0)}, {"s": (4, 3), "axes": (0, 1)}, {"s": (2, 6)}):
             close(
                 getattr(tg.fft, name)(x, kind, norm=norm, **case),

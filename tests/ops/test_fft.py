@@ -87,7 +87,8 @@ def test_dtypes(name, dtype, tolerance):
     x = np.arange(-7, 5) if dtype == "int64" else drawn(12, dtype)
     if dtype == "complex64" and name in ("rfft", "ihfft"):
         return
-    expected = getattr(np.fft, name)(x)
+    scipy_fft = pytest.importorskip("scipy.fft")  # before version 2, NumPy has no single precision
+    expected = getattr(scipy_fft, name)(x)
     got = getattr(tg.fft, name)(tg.tensor(x))
     assert got.dtype == expected.dtype
     close(got, expected, tolerance)
@@ -109,7 +110,9 @@ def test_several_axes(name, norm):
     if name.endswith("n"):
         cases += [{"axes": (0,)}, {"axes": (1, 2, 0)}, {"s": (2, 6, 5), "axes": (0, 1, 2)}]
         if library is np.fft:
-            cases += [{"axes": (0, 0)}, {"s": (-1, 4), "axes": (0, 1)}, {"s": (4, -1), "axes": (0, 1)}]
+            cases += [{"axes": (0, 0)}]
+        if library is np.fft and np.lib.NumpyVersion(np.__version__) >= "2.0.0":
+            cases += [{"s": (-1, 4), "axes": (0, 1)}, {"s": (4, -1), "axes": (0, 1)}]
     for case in cases:
         x = operand(name, (3, 4, 5))
         close(getattr(tg.fft, name)(x, norm=norm, **case), getattr(library, name)(x, norm=norm, **case))
@@ -179,7 +182,7 @@ def test_numpys_functions_come_here():
     (TypeError, "^ihfft: the operand must be real, not complex", lambda x: tg.fft.ihfft(x * 1j)),
     (TypeError, "^rfftn: the operand must be real, not complex", lambda x: tg.fft.rfftn(x * 1j)),
     (TypeError, "fft: the argument 'out'", lambda x: tg.fft.fft(x, out=np.zeros(4, complex))),
-    (TypeError, "fft: the argument 'out'", lambda x: np.fft.fft(x, out=np.zeros(4, complex))),
+    (TypeError, "'out'", lambda x: np.fft.fft(x, out=np.zeros(4, complex))),
     (ValueError, r"fftn: shape \(2, 3\) and axes \(0,\) have", lambda x: tg.fft.fftn(x, (2, 3), (0,))),
     (ValueError, "rfftn: at least one axis", lambda x: tg.fft.rfftn(x, axes=())),
     (TypeError, "fft: cannot use", lambda x: tg.fft.fft("text")),
