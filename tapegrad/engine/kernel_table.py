@@ -329,6 +329,8 @@ class Library:
                 return getattr(_compile.scalars(t, inside), forward.__name__)
             rule = row.rules[which - 1]
             assert isinstance(rule, FunctionType)
+            if hasattr(rule, "refusal"):
+                raise NotImplementedError(rule.refusal)
             part = dtype.kind != "c" and (result.kind == "c" or row.dtype_rule == "real")
             return _compile.device_rule(rule, t, inside, part)
 
@@ -371,7 +373,11 @@ class Library:
                     dtype = complex_dtype(dtype)
                 work.append((row, dtype, FORWARD))
                 if dtype.kind == "f" and row.kind is Kind.ELEMENTWISE:
-                    work += [(row, dtype, k + 1) for k, rule in enumerate(row.rules) if rule]
+                    work += [
+                        (row, dtype, k + 1)
+                        for k, rule in enumerate(row.rules)
+                        if rule and not hasattr(rule, "refusal")
+                    ]
                 elif dtype.kind == "f" and row.kind is Kind.MOVEMENT:
                     work.append((row, dtype, ACCUMULATE))
         for done, (row, dtype, which) in enumerate(work):

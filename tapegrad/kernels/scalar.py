@@ -21,7 +21,7 @@ import numpy as np
 from tapegrad.kernels.math import holomorphic
 from tapegrad.kernels.math.bessel import j0, j1, jv_n, y0, y1  # noqa: F401
 from tapegrad.kernels.math.bessel_modified import i0, i0e, i0e_1, i0e_n, i1, i1e, iv_n  # noqa: F401
-from tapegrad.kernels.math.beta import beta, betaln, binom, lgamma_step, poch, psi_step  # noqa: F401
+from tapegrad.kernels.math.beta import beta, betaln, binom, lgamma_step, poch, psi_step, trigamma_step  # noqa: F401
 from tapegrad.kernels.math.circular import (  # noqa: F401
     NEAR,
     acos,
@@ -38,6 +38,28 @@ from tapegrad.kernels.math.exponential import exp, exp2, expm1, sigmoid
 from tapegrad.kernels.math.gamma import digamma, lgamma, trigamma, zeta  # noqa: F401
 from tapegrad.kernels.math.gamma_function import gamma, gammasgn  # noqa: F401
 from tapegrad.kernels.math.hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh
+from tapegrad.kernels.math.incomplete_beta import (  # noqa: F401
+    betainc,
+    betainc_a,
+    betainc_aa,
+    betainc_ab,
+    betainc_b,
+    betainc_bb,
+    betainc_x,
+    betaincc,
+    betainccinv,
+    betaincinv,
+)
+from tapegrad.kernels.math.incomplete_gamma import (  # noqa: F401
+    gammainc,
+    gammainc_1,
+    gammainc_2,
+    gammainc_3,
+    gammainc_x,
+    gammaincc,
+    gammainccinv,
+    gammaincinv,
+)
 from tapegrad.kernels.math.inverse_error import erfcinv, erfinv, ndtri  # noqa: F401
 from tapegrad.kernels.math.logarithm import NORMAL, log, log1p, log2, log10, softplus  # noqa: F401
 from tapegrad.kernels.math.power import cbrt, hypot, power_any, power_normal  # noqa: F401

@@ -31,6 +31,8 @@ SPECIAL_FILES = {
     "beta",
     "entropy",
     "gamma_function",
+    "incomplete_beta",
+    "incomplete_gamma",
     "inverse_error",
     "quotients",
     "scaled_error",

@@ -74,7 +74,106 @@ def sinc_n(n, x):
     return mp.diff(lambda y: mp.sinc(y), mp.pi * x, int(n))
 
 
+class Weight(NamedTuple):
+    """A density in a variable of the whole line, up to where it is integrated, and from which side.
+
+    ``first`` and ``second`` are its logarithm's derivatives by parameters; ``constants`` those of order
+    two and three by the parameters alone.
+    """
+
+    density: Callable
+    end: mp.mpf
+    lower: bool
+    width: mp.mpf
+    first: Callable
+    second: Callable
+    constants: dict
+
+
+def moments(w: Weight, m: int, n: int) -> mp.mpf:
+    """A derivative of a distribution function by parameters, by integration."""
+
+    def integrand(z):
+        s, r = w.first(z), w.second(z)
+        factor = {
+            (1, 0): s,
+            (0, 1): r,
+            (2, 0): s * s + w.constants.get("ss", 0),
+            (1, 1): s * r + w.constants.get("sr", 0),
+            (0, 2): r * r + w.constants.get("rr", 0),
+            (3, 0): s**3 + 3 * s * w.constants.get("ss", 0) + w.constants.get("sss", 0),
+        }[m, n]
+        return factor * w.density(z) / top
+
+    top = w.density(w.end)
+    sign = -1 if w.lower else 1
+    with mp.workdps(24):
+        total = mp.quad(integrand, [w.end + sign * k * w.width for k in (0, 1, 4, 16, 64, 256)])
+    return sign * total * top if w.lower else -total * top
+
+
+def gamma_weight(a, x):
+    z = mp.log(x)
+    return Weight(
+        lambda z: mp.exp(a * z - mp.exp(z) - mp.loggamma(a)),
+        z,
+        x < a,
+        mp.sqrt(1 / a) / 2 if x > 1 or x < a else mp.mpf(1) / 2,
+        lambda z: z - mp.digamma(a),
+        lambda z: 0,
+        {"ss": -mp.polygamma(1, a), "sss": -mp.polygamma(2, a)},
+    )
+
+
+def beta_weight(a, b, x):
+    n = a + b
+    constant = mp.loggamma(n) - mp.loggamma(a) - mp.loggamma(b)
+    psi, both_psi = mp.polygamma(1, n), mp.digamma(n)
+    return Weight(
+        lambda z: mp.exp(constant - a * mp.log1p(mp.exp(-z)) - b * mp.log1p(mp.exp(z))),
+        mp.log(x / (1 - x)),
+        x < a / n,
+        mp.sqrt(1 / a + 1 / b) / 2,
+        lambda z: both_psi - mp.digamma(a) - mp.log1p(mp.exp(-z)),
+        lambda z: both_psi - mp.digamma(b) - mp.log1p(mp.exp(z)),
+        {"ss": psi - mp.polygamma(1, a), "sr": psi, "rr": psi - mp.polygamma(1, b)},
+    )
+
+
+def about(scale: Callable, spread: float) -> Callable:
+    """Parameters, and arguments about the mean of the gamma distribution."""
+
+    def draw(rng: np.random.Generator) -> list[np.ndarray]:
+        a = scale(rng)
+        return [a, np.abs(a + spread * np.sqrt(a) * rng.normal(size=len(a))) + 1e-3]
+
+    return draw
+
+
+def about_mean(first: Callable, second: Callable, spread: float) -> Callable:
+    """Parameters, and arguments about the mean of the beta distribution."""
+
+    def draw(rng: np.random.Generator) -> list[np.ndarray]:
+        a, b = first(rng), second(rng)
+        n = a + b
+        x = a / n + spread * np.sqrt(a * b / (n * n * (n + 1))) * rng.normal(size=len(a))
+        return [a, b, np.clip(x, 1e-4, 1 - 1e-4)]
+
+    return draw
+
+
 TINY = magnitudes(1e-30, 1.0)
+GAMMAS = (
+    about(around(0.5, 5.0), 1.0),
+    about(around(5.0, 150.0), 2.0),
+    about(magnitudes(200.0, 3e3, False), 2.0),
+    both(around(0.01, 0.9), around(0.01, 0.9)),
+)
+BETAS = (
+    about_mean(around(0.5, 5.0), around(0.5, 5.0), 1.0),
+    about_mean(around(5.0, 150.0), around(0.5, 150.0), 2.0),
+    about_mean(magnitudes(200.0, 2e3, False), around(0.5, 2e3), 2.0),
+)
 PAIRS = (
     both(around(0.01, 4.0), around(0.01, 4.0)),
     close,
@@ -180,6 +279,37 @@ CASES = {
         8,
         30,
     ),
+    "trigamma_step": Case(
+        lambda x, y: mp.polygamma(1, x + y) - mp.polygamma(1, x),
+        (
+            both(around(0.01, 9.0), magnitudes(1e-9, 20.0, False)),
+            both(magnitudes(1.0, 1e7, False), magnitudes(1e-9, 1e7, False)),
+            both(around(6.0, 20.0), around(-5.0, 0.0)),
+        ),
+        8,
+        60,
+    ),
+    "gammainc": Case(lambda a, x: mp.gammainc(a, 0, x, regularized=True), GAMMAS, 40, 40),
+    "gammaincc": Case(lambda a, x: mp.gammainc(a, x, mp.inf, regularized=True), GAMMAS, 60, 40),
+    "gammainc_x": Case(lambda a, x: mp.exp((a - 1) * mp.log(x) - x - mp.loggamma(a)), GAMMAS, 40, 40),
+    "gammainc_1": Case(lambda a, x: moments(gamma_weight(a, x), 1, 0), GAMMAS, 400, 4),
+    "gammainc_2": Case(lambda a, x: moments(gamma_weight(a, x), 2, 0), GAMMAS[:2], 4000, 4),
+    "gammainc_3": Case(lambda a, x: moments(gamma_weight(a, x), 3, 0), GAMMAS[:1], 40000, 4),
+    "betainc": Case(lambda a, b, x: mp.betainc(a, b, 0, x, regularized=True), BETAS[:2], 40, 30),
+    "betaincc": Case(lambda a, b, x: mp.betainc(a, b, x, 1, regularized=True), BETAS[:2], 100, 30),
+    "betainc_x": Case(
+        lambda a, b, x: (
+            x ** (a - 1) * (1 - x) ** (b - 1) * mp.exp(mp.loggamma(a + b) - mp.loggamma(a) - mp.loggamma(b))
+        ),
+        BETAS,
+        300,
+        30,
+    ),
+    "betainc_a": Case(lambda a, b, x: moments(beta_weight(a, b, x), 1, 0), BETAS, 400, 4),
+    "betainc_b": Case(lambda a, b, x: moments(beta_weight(a, b, x), 0, 1), BETAS, 400, 4),
+    "betainc_aa": Case(lambda a, b, x: moments(beta_weight(a, b, x), 2, 0), BETAS[:1], 4000, 4),
+    "betainc_ab": Case(lambda a, b, x: moments(beta_weight(a, b, x), 1, 1), BETAS[:1], 4000, 4),
+    "betainc_bb": Case(lambda a, b, x: moments(beta_weight(a, b, x), 0, 2), BETAS[:1], 4000, 4),
     "log1prel": Case(lambda x: mp.log1p(x) / x, (around(-0.99, 5.0), magnitudes(1.0, 1e30, False), TINY), 3),
     "log1prel_n": Case(
         lambda n, x: mp.hyp2f1(n + 1, n + 1, n + 2, -x) / (n + 1),
@@ -198,8 +328,35 @@ WAVES = {
 }
 
 
+INVERSES = {
+    "gammaincinv": ("gammainc", 2),
+    "gammainccinv": ("gammaincc", 2),
+    "betaincinv": ("betainc", 3),
+    "betainccinv": ("betaincc", 3),
+}
+
+
+@pytest.mark.parametrize("name", INVERSES)
+def test_inverses(name: str) -> None:
+    """The function of the inverse, to the last digits that its argument can have."""
+    inner, arity = INVERSES[name]
+    rng = np.random.default_rng(5)
+    for low, high in ((0.1, 5.0), (1.0, 200.0), (200.0, 1e6)):
+        parameters = [magnitudes(low, high, False)(rng) for _ in range(arity - 1)]
+        for p in (rng.uniform(0.0, 1.0, COUNT), magnitudes(1e-30, 1.0, False)(rng)):
+            x = compiled(name, *parameters, p)
+            slope = np.abs(x * compiled("gammainc_x" if arity == 2 else "betainc_x", *parameters, x))
+            error = np.abs(compiled(inner, *parameters, x) - p)
+            inside = (x > 1e-290) & (x < 1.0 if arity == 3 else x < 1e300)
+            assert (error <= 1e-13 * p + 1e-13 * slope)[inside].all()
+    with np.errstate(invalid="ignore"):
+        edges = compiled(name, *[np.full(5, 2.0)] * (arity - 1), np.array([0.0, 1.0, -0.1, 1.1, NAN]))
+    ends = [0.0, 1.0 if arity == 3 else INF]
+    np.testing.assert_array_equal(edges, [*(ends[::-1] if "ccinv" in name else ends), NAN, NAN, NAN])
+
+
 def test_every_kernel_has_a_case() -> None:
-    assert {row.name for row in ROWS.values() if is_special(row)} == {*CASES, *WAVES}
+    assert {row.name for row in ROWS.values() if is_special(row)} == {*CASES, *WAVES, *INVERSES}
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -228,7 +385,8 @@ def test_accuracy(name: str, dtype: str) -> None:
     rng = np.random.default_rng(11)
     for draw in draws:
         drawn = draw(rng)
-        columns = [c[:count].astype(dtype) for c in (drawn if isinstance(drawn, list) else [drawn])]
+        few = count if dtype == "float64" else (count + 3) // 4  # they are computed in float64
+        columns = [c[:few].astype(dtype) for c in (drawn if isinstance(drawn, list) else [drawn])]
         error = errors(compiled(name, *columns), columns, exact)
         worst = error.argmax()
         assert error[worst] <= (limit if dtype == "float64" else 1.0), (
@@ -282,7 +440,7 @@ ONE = [
     "exprel",
 ]
 BESSEL = ["i0", "i1", "j0", "j1", "y0", "y1"]
-GAMMA = ["beta", "betaln", "poch", "binom"]
+GAMMA = ["beta", "betaln", "poch", "binom", "gammainc", "gammaincc"]
 TWO = ["rel_entr", "kl_div", *GAMMA]
 
 

@@ -1,9 +1,9 @@
 """Bessel functions of both kinds, of orders 0 and 1.
 
-Up to 8 polynomials in ``x**2``, over the zeros that lie there; beyond, Hankel's form
-``sqrt(2 / (pi x)) (P cos - Q sin)``, ``P`` and ``Q`` polynomials in ``1 / x**2``: minimax fits of our own.
-Errors are relative to the greater of the value and of ``sqrt(2 / (pi x))``, but relative to the value around
-the zeros of `j0` and `j1` below 8.
+Up to 8 polynomials in ``x**2``, over the zeros that lie there; beyond, Hankel's form ``sqrt(2 / (pi x)) (P
+cos - Q sin)``, ``P`` and ``Q`` polynomials in ``1 / x**2``: minimax fits of our own.  Errors are relative
+to the greater of the value and of ``sqrt(2 / (pi x))``, but relative to the value around the zeros of `j0`
+and `j1` below 8.
 """
 
 from __future__ import annotations

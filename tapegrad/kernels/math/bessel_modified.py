@@ -1,9 +1,9 @@
 """Modified Bessel functions of the first kind, of orders 0 and 1, plain and scaled.
 
-Up to 8 polynomials in ``x**2``, beyond in ``1 / x``: minimax fits of our own.  What derivatives are made of
-is positive, so that nothing cancels: integrals of ``(1 - cos t)**n exp(-x (1 - cos t)) / pi`` from 0 to pi,
-which but for the sign are the derivatives of `i0e`; and ``I_n(x) / x**n``, whose derivative is ``x`` times
-the next.
+Up to 8 polynomials in ``x**2``, beyond in ``1 / x``: minimax fits of our own.  What derivatives are made
+of is positive, so that nothing cancels: integrals of ``(1 - cos t)**n exp(-x (1 - cos t)) / pi`` from 0 to
+pi, which but for the sign are the derivatives of `i0e`; and ``I_n(x) / x**n``, whose derivative is ``x``
+times the next.
 """
 
 from __future__ import annotations

@@ -10,7 +10,14 @@ import numpy as np
 
 from tapegrad.kernels.math.constants import INF, LARGEST, NAN
 from tapegrad.kernels.math.exponential import exp
-from tapegrad.kernels.math.gamma import HALF_LOG_2PI, digamma, lgamma, lgamma_positive, stirling_rest
+from tapegrad.kernels.math.gamma import (
+    HALF_LOG_2PI,
+    digamma,
+    lgamma,
+    lgamma_positive,
+    stirling_rest,
+    trigamma,
+)
 from tapegrad.kernels.math.gamma_function import gamma
 from tapegrad.kernels.math.logarithm import log, log1p
 
@@ -67,8 +74,12 @@ def psi_step(x, y):
         out += y / (x * z)
         x += 1.0
         z += 1.0
-    # the difference of the asymptotic series, a power of 1 / z**2 after the other
-    r, s = 1.0 / x, 1.0 / z
+    return out + log1p(y / x) + psi_series_step(x, y)
+
+
+def psi_series_step(x, y):
+    """``psi_step(x, y) - log1p(y / x)`` for ``x`` and ``x + y`` from 10 on: series, term by term."""
+    r, s = 1.0 / x, 1.0 / (x + y)
     a, b = r * r, s * s
     total, power, other = 0.0, 1.0, 1.0
     for k in range(8):
@@ -76,7 +87,33 @@ def psi_step(x, y):
         other *= b
         power = power * a + other
     d = y * r * s  # 1 / x - 1 / z
-    return out + log1p(y * r) + d * (0.5 + (r + s) * total)
+    return d * (0.5 + (r + s) * total)
+
+
+def trigamma_step(x, y):
+    """``trigamma(x + y) - trigamma(x)``, all digits of it for positive ``x`` and ``x + y``."""
+    x, y = np.float64(x), np.float64(y)
+    z = x + y
+    if (not ((x > 0) & (z > 0))) | (z > LARGEST):
+        return trigamma(z) - trigamma(x)
+    out = 0.0
+    while (x < 12.0) | (z < 12.0):
+        if np.fabs(y) > 10.0:
+            return out + trigamma(z) - trigamma(x)
+        r, s = 1.0 / x, 1.0 / z
+        out -= (y * r * s) * (r + s)
+        x += 1.0
+        z += 1.0
+    r, s = 1.0 / x, 1.0 / z
+    total = 1.0 + 0.5 * (r + s)
+    same = power = 1.0  # r**m + r**(m - 1) s + ... + s**m, and s**m
+    for k in range(8):
+        power *= s
+        same = same * r + power
+        power *= s
+        same = same * r + power
+        total += 2.0 * (k + 1.0) * BERNOULLI[k] * same
+    return out - (y * r * s) * total
 
 
 def _product(x, n):

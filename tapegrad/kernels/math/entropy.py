@@ -11,7 +11,7 @@ from tapegrad.kernels.memory import muladd
 OPERANDS = np.float64
 
 
-def _atanh_rest(s):
+def atanh_rest(s):
     """``(atanh(v) / v - 1) / v**2`` where ``s = v**2``, up to 0.35 squared."""
     z = s * s
     y = z * z
@@ -48,7 +48,7 @@ def _log_ratio(x, y):
     fair = (ratio > 1e-300) & (ratio < 1e300)
     far = log_positive(ratio if fair else x) - (0.0 if fair else log_positive(y))
     s = v * v if near else 0.0
-    return 2.0 * v * muladd(s, _atanh_rest(s), 1.0) if near else far
+    return 2.0 * v * muladd(s, atanh_rest(s), 1.0) if near else far
 
 
 def log_ratio(x, y):
@@ -78,7 +78,7 @@ def kl_div(x, y):
     v, near = _close(a, b)
     s = v * v if near else 0.0
     d = a - b
-    out = d * v + 2.0 * a * v * (s * _atanh_rest(s)) if near else a * _log_ratio(a, b) - d
+    out = d * v + 2.0 * a * v * (s * atanh_rest(s)) if near else a * _log_ratio(a, b) - d
     out = out if finite else x * (log(x) - log(y)) - x + y
     edge = y if (x == 0) & (y >= 0) else INF
     edge = x + y if (x != x) | (y != y) else edge

@@ -41,24 +41,8 @@ def step_product(x, j, base, product):
     return (y if more else base), product * (y if more else 1.0)
 
 
-def lgamma_positive(x):
-    """`lgamma` of positive numbers."""
-    x = np.float64(x)
-    far, tiny, low = x >= 8.0, x < 0.5, x < 1.2
-    base, product = step_product(x, 1.0, x, 1.0)
-    base, product = step_product(x, 2.0, base, product)
-    base, product = step_product(x, 3.0, base, product)
-    base, product = step_product(x, 4.0, base, product)
-    base, product = step_product(x, 5.0, base, product)
-    base, product = step_product(x, 6.0, base, product)
-    base, product = (base if x >= 2.5 else x), (product if x >= 2.5 else 1.0)
-    v = x if far else product
-    v = x if low else v
-    v = x * (1.0 + x) if tiny else v
-    good = (v > 0) & (v <= LARGEST)
-    logarithm = log_positive(v if good else 1.0)
-    u = x - 1.0 if low else base - 2.0
-    u = x if tiny else u
+def lgamma_near_two(u):
+    """``lgamma(2 + u) / u``, for ``abs(u) <= 1/2``."""
     z = u * u
     y = z * z
     w = y * y
@@ -83,7 +67,28 @@ def lgamma_positive(x):
     c1 = muladd(b3, y, b2)
     c2 = muladd(a10, y, b4)
     d0 = muladd(c1, w, c0)
-    p = muladd(c2, u16, d0)
+    return muladd(c2, u16, d0)
+
+
+def lgamma_positive(x):
+    """`lgamma` of positive numbers."""
+    x = np.float64(x)
+    far, tiny, low = x >= 8.0, x < 0.5, x < 1.2
+    base, product = step_product(x, 1.0, x, 1.0)
+    base, product = step_product(x, 2.0, base, product)
+    base, product = step_product(x, 3.0, base, product)
+    base, product = step_product(x, 4.0, base, product)
+    base, product = step_product(x, 5.0, base, product)
+    base, product = step_product(x, 6.0, base, product)
+    base, product = (base if x >= 2.5 else x), (product if x >= 2.5 else 1.0)
+    v = x if far else product
+    v = x if low else v
+    v = x * (1.0 + x) if tiny else v
+    good = (v > 0) & (v <= LARGEST)
+    logarithm = log_positive(v if good else 1.0)
+    u = x - 1.0 if low else base - 2.0
+    u = x if tiny else u
+    p = lgamma_near_two(u)
     near = u * p + (-logarithm if low else logarithm)
     rest = stirling_rest(1.0 / (x if far else 8.0))
     series = muladd(x - 0.5, logarithm - 1.0, (HALF_LOG_2PI - 0.5) + rest)

@@ -77,7 +77,7 @@ elementwise(
     "psi_step",
     f.psi_step,
     rules=(
-        lambda g, out, x, y: g * (f.trigamma(x + y) - f.trigamma(x)),
+        lambda g, out, x, y: g * f.trigamma_step(x, y),
         lambda g, out, x, y: g * f.trigamma(x + y),
     ),
     domain=(POSITIVE, POSITIVE),
@@ -86,6 +86,20 @@ elementwise(
     guarded=True,
     public=False,
     doc="`digamma(x + y) - digamma(x)`, all digits of it.",
+)
+elementwise(
+    "trigamma_step",
+    f.trigamma_step,
+    rules=(
+        lambda g, out, x, y: -2.0 * g * (f.zeta(3.0, x + y) - f.zeta(3.0, x)),
+        lambda g, out, x, y: -2.0 * g * f.zeta(3.0, x + y),
+    ),
+    domain=(POSITIVE, POSITIVE),
+    reference=special("trigamma_step", lambda scipy, x, y: scipy.polygamma(1, x + y) - scipy.polygamma(1, x)),
+    dtype="float",
+    guarded=True,
+    public=False,
+    doc="`trigamma(x + y) - trigamma(x)`, all digits of it.",
 )
 elementwise(
     "poch",
