@@ -14,20 +14,24 @@ __all__ = [
 DIFFERENCES, SUMS, VALUES = range(3)
 
 
-def rounding(w, at, n, m, size):  # type: ignore[no-untyped-def]
-    """What values closer than this have in common is rounding."""
+FEW = 4  # units of rounding that do not tell two eigenvalues apart
+
+
+def rounding(w, at, n, units, size):  # type: ignore[no-untyped-def]
+    """So many units of rounding of the greatest value."""
     epsilon = R(2.220446049250313e-16) if size == 8 else R(1.1920929e-07)
     scale = R(0)
     for j in range(at, at + n):
         scale = max(scale, abs(w[j]))
-    return R(R(scale * epsilon) * R(max(m, n)))
+    return R(R(scale * epsilon) * R(units))
 
 
 def divided(d, a, w, o):  # type: ignore[no-untyped-def]
     """`apart`, for values of any kind."""
     m, n, batch, mode = d[0], d[1], d[2], d[3]
+    units = FEW if mode == DIFFERENCES else max(m, n)  # what else is small is of deficient rank
     for b in range(batch):
-        limit = rounding(w, b * n, n, m, d[4])
+        limit = rounding(w, b * n, n, units, d[4])
         for i in range(m):
             for j in range(n):
                 at = b * m * n + i * n + j
@@ -49,7 +53,7 @@ def alone(d, a, w, o):  # type: ignore[no-untyped-def]
     """`untied`, for values of any kind."""
     m, n, batch = d[0], d[1], d[2]
     for b in range(batch):
-        limit = rounding(w, b * n, n, m, d[4])
+        limit = rounding(w, b * n, n, FEW, d[4])
         for i in range(b * m * n, (b + 1) * m * n):
             o[i] = a[i]
         for j in range(n):
@@ -157,7 +161,7 @@ def regular(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
         for k in range(n):
             most = max(most, abs(f[at + k * (n + 1)]))
         for k in range(n):
-            if abs(f[at + k * (n + 1)]) <= R(R(most * epsilon) * R(n)):
+            if abs(f[at + k * (n + 1)]) <= R(R(most * epsilon) * R(FEW)):
                 return DERIVATIVE + refused(b)
         for i in range(b * size, (b + 1) * size):
             o[i] = a[i]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from tapegrad.kernels.lapack.memory import refused
 from tapegrad.kernels.lapack.table import (
     GEMM,
     LEFT,
@@ -61,16 +62,16 @@ def cholesky(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
                 o[at + i * n + j] = TO(0)
         if n <= SMALL:
             if not factor_rows(o, at, n):
-                return 1 + b
+                return refused(b)
             continue
         info = spill(int64(0))
         whole = p + 8 * SHARED
         call_n(d[POTRF], (p + 8 * UPPER, whole, out + at * size, whole, info))
         if array(info, 2, int32)[0] != 0:
-            return 1 + b
+            return refused(b)
         for i in range(n):
             if not real(o[at + i * (n + 1)]) > 0:  # libraries let NaN pass
-                return 1 + b
+                return refused(b)
     return 0
 
 

@@ -7,6 +7,7 @@ row-major memory), a' = p l u, then its row exchanges as numbers from 1.
 from __future__ import annotations
 
 from tapegrad.kernels import scalar
+from tapegrad.kernels.lapack.memory import refused
 from tapegrad.kernels.lapack.table import GETRF, SHARED, SMALL
 from tapegrad.kernels.lapack.triangular import triangular
 from tapegrad.kernels.memory import TO, T, array, call_n, int32, int64, real, spill
@@ -115,7 +116,7 @@ def lu_solve(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
             # a saved tape may have anything here: rows are exchanged only if the numbers are in range
             row = real(a[c + n * n + k])
             if a[c + k * (n + 1)] == 0 or not (row >= 1 and row <= n):
-                return 1 + i
+                return refused(i)
         back(p, here, matrix, o, at, a, c, n, m, sizes, trans)
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tapegrad.kernels.lapack.memory import refused
 from tapegrad.kernels.lapack.table import (
     LOWER,
     NORMAL,
@@ -83,7 +84,7 @@ def solve(out: int, x: int, y: int, z: int, p: int, q: int) -> int:
         if not unit:
             for k in range(n):
                 if a[i * step + k * (n + 1)] == 0:
-                    return 1 + i
+                    return refused(i)
         here = out + i * n * m * size
         matrix = y + i * step * size
         triangular(p, here, matrix, o, i * n * m, a, i * step, n, m, p + 8 * SHARED, lower, trans, unit)

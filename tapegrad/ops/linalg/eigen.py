@@ -155,7 +155,12 @@ SAMPLES = [
 ]
 
 
-@public(home="linalg", reference=np.linalg.eigh, samples=SAMPLES)
+@public(
+    home="linalg",
+    reference=np.linalg.eigh,
+    samples=SAMPLES,
+    kink="an error for vectors of equal eigenvalues",
+)
 @composite
 def eigh(x: Any, /, UPLO: str = "L") -> EighResult:
     """Eigenvalues and eigenvectors of symmetric matrices.
@@ -202,7 +207,12 @@ def eigh(x: Any, /, UPLO: str = "L") -> EighResult:
     return EighResult(record(EIGENVALUES, (x, packed)), vectors)
 
 
-@public(home="linalg", reference=np.linalg.eigvalsh, samples=SAMPLES)
+@public(
+    home="linalg",
+    reference=np.linalg.eigvalsh,
+    samples=SAMPLES,
+    kink="at equal eigenvalues that for one basis of vectors",
+)
 @composite
 def eigvalsh(x: Any, /, UPLO: str = "L") -> Tensor:
     """Eigenvalues of symmetric matrices, in ascending order; arguments and errors as for `eigh`.

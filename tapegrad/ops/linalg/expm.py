@@ -92,6 +92,7 @@ def _expm_reference(x: Any) -> Any:
 @public(
     home="linalg",
     reference=_expm_reference,
+    aliases=("matrix_exp",),
     samples=[
         Sample(((3, 3),)),
         Sample(((2, 4, 4),)),

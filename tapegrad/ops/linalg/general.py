@@ -163,6 +163,7 @@ _eigvals_reference.stands_for = np.linalg.eigvals  # type: ignore[attr-defined]
         Sample(((3, 3),), prepare=_spread, differentiable=False),
         Sample(((2, 4, 4),), prepare=_spread, differentiable=False),
     ],
+    kink="an error for vectors of equal eigenvalues, and without a basis of vectors",
 )
 @composite
 def eig(x: Any, /) -> EigResult:
@@ -214,6 +215,7 @@ def eig(x: Any, /) -> EigResult:
         Sample(((2, 4, 4),), prepare=_spread),
         Sample(((1, 1),)),
     ],
+    kink="an error without a basis of eigenvectors",
 )
 @composite
 def eigvals(x: Any, /) -> Tensor:

@@ -147,6 +147,7 @@ _pinv_reference.stands_for = np.linalg.pinv  # type: ignore[attr-defined]
         Sample(((2, 2, 3),), {"rtol": 1e-12}),
         Sample(((2, 3, 2),), {"rtol": [1e-12, 1e-10]}),
     ],
+    kink="that for constant rank",
 )
 @composite
 def pinv(x: Any, /, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Tensor:
@@ -212,6 +213,7 @@ class LstsqResult(NamedTuple):
         Sample(((2, 3), (2, 2)), {"rcond": 1e-10}),
         Sample(((3, 3), (3, 1))),
     ],
+    kink="that for constant rank",
 )
 @composite
 def lstsq(a: Any, b: Any, rcond: float | None = None) -> LstsqResult:

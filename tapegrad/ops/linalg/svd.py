@@ -189,6 +189,7 @@ _fitting.stands_for = np.linalg.svd  # type: ignore[attr-defined]
         Sample(((3, 2),), differentiable=False),
         Sample(((2, 3),), differentiable=False),
     ],
+    kink="an error for vectors of equal singular values",
 )
 @composite
 def svd(
@@ -254,6 +255,7 @@ def svd(
     home="linalg",
     reference=lambda x: np.linalg.svd(x, compute_uv=False),
     samples=[Sample(((3, 3),)), Sample(((3, 2),)), Sample(((2, 2, 4),))],
+    kink="at equal values that for one basis of vectors, at 0 that of one side",
 )
 @composite
 def svdvals(x: Any, /) -> Tensor:
