@@ -340,10 +340,18 @@ def round_(self: Tensor, ndigits: int | None = None) -> Tensor:
 # --- protocols ------------------------------------------------------------------------------------
 
 
-def array_namespace(self: Tensor, *, api_version: str | None = None) -> ModuleType:
-    """The module ``tapegrad`` (the array API's entry point)."""
+def array_namespace(self: Tensor, /, *, api_version: str | None = None) -> ModuleType:
+    """The module ``tapegrad`` (the array API's entry point).
+
+    Raises
+    ------
+    ValueError
+        For a version of the standard that is not known: the latest is ``tapegrad.__array_api_version__``.
+    """
     import tapegrad
 
+    if api_version not in (None, "2021.12", "2022.12", "2023.12", tapegrad.__array_api_version__):
+        raise ValueError(f"__array_namespace__: version {api_version!r} of the array API is not known")
     return tapegrad
 
 
