@@ -480,7 +480,7 @@ def gcd(x, y):
 
 def lcm(x, y):
     divisor = gcd(x, y)
-    return like(0, x) if divisor == 0 else _abs_integer(x // divisor * y)
+    return like(0, x) if divisor == 0 else _abs_integer(x) // divisor * _abs_integer(y)
 
 
 # --- exponentials and logarithms ------------------------------------------------------------------
