@@ -27,6 +27,8 @@ from tapegrad.tensor import Tensor, tensor_from_array
 
 __all__ = ["doubled", "factor_of", "from_half", "resized", "table_size", "to_half", "transform"]
 
+PRECISE = 1 << 15  # lengths up to which what is made once is made in NumPy's longest precision
+
 # --- roots of unity -------------------------------------------------------------------------------
 
 
@@ -51,10 +53,12 @@ def _roots(n: int) -> np.ndarray:
     turns = 4 * np.arange(n)
     quadrant, rest = turns // n, turns % n  # the angle is (quadrant + rest / n) quarter turns
     beyond = 2 * rest > n
-    angle = np.where(beyond, n - rest, rest) * (np.arctan(np.longdouble(1)) * 2) / n
-    cosine, sine = np.cos(angle), np.sin(angle)
-    cosine, sine = np.where(beyond, sine, cosine), np.where(beyond, cosine, sine)
-    z = cosine - 1j * sine
+    rest = np.where(beyond, n - rest, rest)
+    step = math.gcd(4, n)  # of all that are left: angles of an eighth of a turn at most
+    angle = np.arange(0, n // 2 + 1, step) * (np.arctan(np.longdouble(1)) * 2) / n
+    cosine, sine = [f(angle).astype(np.float64)[rest // step] for f in (np.cos, np.sin)]
+    z = np.empty(n, np.complex128)
+    z.real, z.imag = np.where(beyond, sine, cosine), -np.where(beyond, cosine, sine)
     return z * np.array([1, -1j, -1, 1j])[quadrant]
 
 
@@ -78,12 +82,13 @@ def _table(n: int, real: bool) -> np.ndarray:
         response = np.zeros(size, chirp.dtype)
         response[:n] = np.conj(chirp)
         response[size - n + 1 :] = np.conj(chirp[:0:-1])
-        parts += [chirp, np.fft.fft(response) / size]
+        precise = np.clongdouble if size <= PRECISE else np.complex128
+        parts += [chirp, np.fft.fft(response.astype(precise)) / size]
     return np.concatenate(parts)
 
 
 class _Tables:
-    """Tables that were used last, up to a number of bytes in all."""
+    """Tables that were used last, up to a number of bytes in all, or two."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.used = limit, 0
@@ -101,10 +106,10 @@ class _Tables:
         made = _table(n, real).astype(dtype)
         made.flags.writeable = False
         with self.lock:
-            if key not in self.known and made.nbytes <= self.limit:
+            if key not in self.known:
                 self.known[key] = made
                 self.used += made.nbytes
-                while self.used > self.limit:
+                while self.used > self.limit and len(self.known) > 2:
                     self.used -= self.known.popitem(last=False)[1].nbytes
         return made
 

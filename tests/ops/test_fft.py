@@ -371,6 +371,8 @@ def test_tables_are_forgotten():
         tables.get(n, False, np.dtype("complex128"))
         assert tables.used <= 300_000
         assert tables.used == sum(t.nbytes for t in tables.known.values())
-    assert len(tables.known) > 1
-    big = tables.get(1 << 15, False, np.dtype("complex128"))
-    assert big.nbytes > 300_000 and tables.used <= 300_000
+    assert len(tables.known) > 2
+    for n in (1 << 15, 3 << 14, 5 << 13):
+        last = tables.get(n, False, np.dtype("complex128"))
+        assert last.nbytes > 300_000 and tables.get(n, False, np.dtype("complex128")) is last
+    assert len(tables.known) == 2
