@@ -67,6 +67,7 @@ CALLS = {
     "diag_indices_from": lambda f, x: f(x[:3, :3]),
     "tril_indices_from": lambda f, x: f(x, 1),
     "triu_indices_from": lambda f, x: f(x, k=-1),
+    "histogramdd": lambda f, x: f(x, 2),
     "tri": lambda f, x: f(3, 4, 1, like=x),
     "unravel_index": lambda f, x: f((x > 4) * 5, (2, 3), "F"),
     "fix": lambda f, x: f(x / 7 - 1),
@@ -86,6 +87,8 @@ def same(out, expected):
     for o, e in zip(out, expected, strict=True):
         assert isinstance(o, tg.Tensor)
         e = np.asarray(e)
+        if o.dtype.kind == "c" and e.dtype.kind == "f":  # eigenvalues: NumPy looks whether all are real
+            e = e.astype(o.dtype)
         assert o.shape == e.shape
         assert o.dtype == e.dtype or (o.dtype == np.int64 and e.dtype.kind == "i")  # ranks are C's ints
         np.testing.assert_allclose(o.detach().numpy(), e, rtol=1e-12, atol=1e-12)
@@ -252,7 +255,7 @@ def test_errors_of_writing(call, error, words):
     ("call", "words"),
     [
         (lambda x: np.argsort(x, order="a"), "argsort: the argument 'order'"),
-        (lambda x: np.take(x, [0], mode="clip"), "take: the argument 'mode'"),
+        (lambda x: np.partition(x, 1, order="a"), "partition: the argument 'order'"),
         (lambda x: np.meshgrid(x[0], sparse=True), "meshgrid: the argument 'sparse'"),
         (lambda x: np.linspace(x[0], x[1], 3, retstep=True), "linspace: the argument 'retstep'"),
         (lambda x: np.pad(x, 1, "constant", end_values=2), "pad: the argument 'end_values'"),

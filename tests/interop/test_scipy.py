@@ -85,7 +85,7 @@ for name, (text, smooth) in json.loads(sys.argv[1]).items():
     except Exception as error:
         report[name] = f"{type(error).__name__}: {error}"
 try:
-    special.betainc(tg.tensor(A, requires_grad=True), 1.0, 0.5)
+    signal.savgol_filter(tg.tensor(A, requires_grad=True), 3, 1, axis=0)
 except RuntimeError as error:
     report["refusal"] = str(error)
 print(json.dumps(report))
