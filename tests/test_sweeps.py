@@ -89,7 +89,7 @@ def test_tangent_of_a_constant_function_is_none():
 
 
 def flat(out):
-    return tuple(out) if isinstance(out, (tuple, list)) else (out,)
+    return tuple([part for o in out for part in flat(o)]) if isinstance(out, (tuple, list)) else (out,)
 
 
 def same_as_loop(function, draws):

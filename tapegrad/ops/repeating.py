@@ -1,4 +1,4 @@
-"""Repeating, rolling, padding, triangles."""
+"""Repeating, rolling, triangles."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from tapegrad.ops.axes import also_named, as_shape, axis_index, contiguous
 from tapegrad.ops.joining import CONCAT2
-from tapegrad.ops.movement import STRIDED, narrow, reshaped, set_movement
+from tapegrad.ops.movement import STRIDED, narrow, reshaped
 from tapegrad.ops.record import as_operand, composite, record, record_layout
 from tapegrad.ops.table import Sample, ns, public
-from tapegrad.tensor import Tensor, tensor_from_array
+from tapegrad.tensor import Tensor
 
 
 @public(
@@ -140,72 +140,6 @@ def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
             f"repeat: operands could not be broadcast together with shape ({shape[axis]},) {counts.shape}"
         )
     return ns.take(x, np.repeat(np.arange(shape[axis]), counts), axis=axis)
-
-
-def _pad_widths(name: str, pad_width: Any, ndim: int) -> list[tuple[int, int]]:
-    widths = np.asarray(pad_width)
-    if widths.dtype.kind not in "iu":
-        raise TypeError(f"{name}: pad_width must be of integral type")
-    try:
-        widths = np.broadcast_to(widths, (ndim, 2))
-    except ValueError:
-        raise ValueError(
-            f"{name}: pad_width of shape {widths.shape} does not fit an array of {ndim} axes"
-        ) from None
-    if (widths < 0).any():
-        raise ValueError(f"{name}: index can't contain negative values")
-    return [(int(a), int(b)) for a, b in widths]
-
-
-@public(
-    reference=np.pad,
-    samples=[
-        Sample(((3, 4),), args=(1,)),
-        Sample(((3,),), {"constant_values": 2.0}, args=((1, 2),)),
-        Sample(((3, 4),), {"mode": "edge"}, args=(((1, 2), (0, 3)),)),
-        Sample(((4, 5),), {"mode": "reflect"}, args=(2,)),
-        Sample(((4, 5),), {"mode": "symmetric"}, args=(2,)),
-        Sample(((4, 5),), {"mode": "wrap"}, args=(2,)),
-    ],
-    method=False,
-)
-def pad(x: Any, /, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Tensor:
-    """Pad an array, with NumPy's arguments.
-
-    Parameters
-    ----------
-    pad_width : int, (before, after), or one such pair per axis
-    mode : {"constant", "edge", "reflect", "symmetric", "wrap"}
-    constant_values : number, or as ``pad_width``
-
-    Raises
-    ------
-    ValueError
-        If the mode is unknown or a width negative.
-
-    Examples
-    --------
-    >>> import tapegrad as tg
-    >>> tg.pad(tg.tensor([1.0, 2.0]), (1, 2))
-    tensor([0., 1., 2., 0., 0.])
-    """
-    x = as_operand(x, "pad")
-    shape = x._spec.shape
-    widths = _pad_widths("pad", pad_width, len(shape))
-    if mode == "constant":
-        if isinstance(constant_values, Tensor):
-            constant_values = constant_values._realize()
-        hole = np.broadcast_to(np.zeros((), x._spec.dtype), shape)
-        base = np.pad(hole, widths, mode="constant", constant_values=constant_values)
-        strides = contiguous(base.shape)
-        start = sum(before * s for (before, _), s in zip(widths, strides))
-        return set_movement(tensor_from_array(base), x, shape, strides, start if x._spec.size else 0)
-    if mode not in ("edge", "reflect", "symmetric", "wrap"):
-        raise ValueError(f"pad: mode {mode!r} is not supported")
-    for k, width in enumerate(widths):
-        if width != (0, 0):
-            x = ns.take(x, np.pad(np.arange(shape[k]), width, mode=mode), axis=k)  # type: ignore[call-overload]
-    return x
 
 
 @public(reference=np.trace, samples=[Sample(((3, 4),)), Sample(((3, 3),), {"offset": -1})])

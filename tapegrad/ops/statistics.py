@@ -370,8 +370,11 @@ def _grid(
     return (_normed(total, edges) if density else total), edges
 
 
-# Its results are nested, which samples cannot be; `histogram2d` has the same derivative.
-@public(reference=np.histogramdd, samples=[], method=False, differentiable=False)
+@public(
+    reference=np.histogramdd,
+    samples=[Sample(((6, 2),), {"bins": (2, 3)}, differentiable=False)],
+    method=False,
+)
 @composite
 def histogramdd(
     sample: Any, bins: Any = 10, range: Any = None, density: bool | None = None, weights: Any = None

@@ -368,8 +368,13 @@ def to_array(t: Tensor) -> np.ndarray:
     return np.asarray(t.detach().numpy())
 
 
+def flattened(out: Any) -> list:
+    """Results, also those in tuples within tuples."""
+    return [part for o in out for part in flattened(o)] if isinstance(out, (tuple, list)) else [out]
+
+
 def floating(out: Any) -> list:
-    outs = out if isinstance(out, (tuple, list)) else (out,)
+    outs = flattened(out)
     outs = [ns.view_as_real(o) if is_tensor(o) and o.dtype.kind == "c" else o for o in outs]
     return [o for o in outs if active(o)]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tapegrad.ops.table import PUBLIC, REAL, Domain, Kind, Public, Row, Sample, ns
 from tapegrad.ops.table import rows as table_rows
-from tapegrad.testing.checks import Check, active, to_array
+from tapegrad.testing.checks import Check, active, flattened, to_array
 
 __all__ = ["Result", "check_table", "draw", "draw_sample", "interval", "row_function"]
 
@@ -249,8 +249,6 @@ def _same_value(out: Any, reference: Callable | None, operands: list, tally: Che
         return
     with np.errstate(all="ignore"):
         expected = reference(*operands)
-    outs = out if isinstance(out, (tuple, list)) else (out,)
-    wanted = expected if isinstance(expected, (tuple, list)) else (expected,)
-    for o, e in zip(outs, wanted, strict=True):
+    for o, e in zip(flattened(out), flattened(expected), strict=True):
         np.testing.assert_allclose(to_array(o), e, rtol=1e-12, atol=1e-12)
         tally.checks += 1

@@ -256,9 +256,10 @@ def test_errors_of_writing(call, error, words):
     [
         (lambda x: np.argsort(x, order="a"), "argsort: the argument 'order'"),
         (lambda x: np.partition(x, 1, order="a"), "partition: the argument 'order'"),
+        (lambda x: np.median(x, overwrite_input=True), "median: the argument 'overwrite_input'"),
         (lambda x: np.meshgrid(x[0], sparse=True), "meshgrid: the argument 'sparse'"),
         (lambda x: np.linspace(x[0], x[1], 3, retstep=True), "linspace: the argument 'retstep'"),
-        (lambda x: np.pad(x, 1, "constant", end_values=2), "pad: the argument 'end_values'"),
+        (lambda x: np.stack([x, x], casting="no"), "stack: the argument 'casting'"),
         (lambda x: np.zeros_like(x, shape=(2,)), "zeros_like: the argument 'shape'"),
         (lambda x: np.concatenate([x, x], casting="no"), "concatenate: the argument 'casting'"),
         (lambda x: np.ravel(x, "F"), "ravel: the argument 'order'"),

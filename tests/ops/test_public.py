@@ -22,7 +22,7 @@ entries = pytest.mark.parametrize("entry", list(PUBLIC.values()), ids=list(PUBLI
 
 
 def several(out):
-    return list(out) if isinstance(out, (tuple, list)) else [out]
+    return [part for o in out for part in several(o)] if isinstance(out, (tuple, list)) else [out]
 
 
 def compare(out, expected, rtol=1e-12):
