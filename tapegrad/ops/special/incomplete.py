@@ -18,7 +18,7 @@ def _no_more(message: str, arity: int) -> Callable:
     def three(g, out, x, y, z):  # type: ignore[no-untyped-def]
         raise NotImplementedError(message)
 
-    rule = two if arity == 2 else three
+    rule: Callable = two if arity == 2 else three
     rule.refusal = message  # type: ignore[attr-defined]
     return rule
 
