@@ -66,11 +66,16 @@ def test_what_is_called_differentiable_is(table):
             assert not any(o.requires_grad for o in outs), entry.name
 
 
+# Their third derivatives by parameters raise NotImplementedError when they are to be differentiated.
+LIMITED = {"gammainc", "gammaincc", "gammaincinv", "gammainccinv"}
+LIMITED |= {"betainc", "betaincc", "betaincinv", "betainccinv"}
+
+
 def test_every_differentiable_function_has_derivatives_of_any_order(table):
     said = {e.name for e in PUBLIC.values() if e.differentiable}
     said |= {r.name for r in table_rows if r.public and any(r.rules)}
-    assert {c.name for c in table if c.order == np.inf} >= said
-    assert all(c.order in (0, np.inf) for c in table)
+    assert {c.name for c in table if c.order == np.inf} >= said - LIMITED
+    assert all(c.order == 3 if c.name in LIMITED else c.order in (0, np.inf) for c in table)
 
 
 def test_coverage_leaves_the_tape_alone():

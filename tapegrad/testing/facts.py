@@ -23,7 +23,7 @@ from tapegrad.testing.table import draw_row, draw_sample, row_function
 __all__ = ["Coverage", "coverage"]
 
 KINDS = {"bool": ("bool",), "int": ("int64",), "float": ("float64", "float32"), "complex": ("complex128",)}
-ORDERS = 3  # recorded; where these exist, so do further ones
+ORDERS = 4  # recorded; where these exist, so do further ones
 GUESSES = (Sample(((4, 2),)), Sample(((4, 2), (4, 2))))  # for functions without samples
 
 

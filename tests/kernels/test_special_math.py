@@ -93,15 +93,20 @@ class Weight(NamedTuple):
 def moments(w: Weight, m: int, n: int) -> mp.mpf:
     """A derivative of a distribution function by parameters, by integration."""
 
+    ss, sr, rr, sss, ssr, rrr = [w.constants.get(k, 0) for k in ("ss", "sr", "rr", "sss", "ssr", "rrr")]
+
     def integrand(z):
         s, r = w.first(z), w.second(z)
         factor = {
             (1, 0): s,
             (0, 1): r,
-            (2, 0): s * s + w.constants.get("ss", 0),
-            (1, 1): s * r + w.constants.get("sr", 0),
-            (0, 2): r * r + w.constants.get("rr", 0),
-            (3, 0): s**3 + 3 * s * w.constants.get("ss", 0) + w.constants.get("sss", 0),
+            (2, 0): s * s + ss,
+            (1, 1): s * r + sr,
+            (0, 2): r * r + rr,
+            (3, 0): s**3 + 3 * s * ss + sss,
+            (2, 1): s * s * r + ss * r + 2 * s * sr + ssr,
+            (1, 2): r * r * s + rr * s + 2 * r * sr + ssr,
+            (0, 3): r**3 + 3 * r * rr + rrr,
         }[m, n]
         return factor * w.density(z) / top
 
@@ -136,7 +141,14 @@ def beta_weight(a, b, x):
         mp.sqrt(1 / a + 1 / b) / 2,
         lambda z: both_psi - mp.digamma(a) - mp.log1p(mp.exp(-z)),
         lambda z: both_psi - mp.digamma(b) - mp.log1p(mp.exp(z)),
-        {"ss": psi - mp.polygamma(1, a), "sr": psi, "rr": psi - mp.polygamma(1, b)},
+        {
+            "ss": psi - mp.polygamma(1, a),
+            "sr": psi,
+            "rr": psi - mp.polygamma(1, b),
+            "sss": mp.polygamma(2, n) - mp.polygamma(2, a),
+            "ssr": mp.polygamma(2, n),
+            "rrr": mp.polygamma(2, n) - mp.polygamma(2, b),
+        },
     )
 
 
@@ -310,6 +322,10 @@ CASES = {
     "betainc_aa": Case(lambda a, b, x: moments(beta_weight(a, b, x), 2, 0), BETAS[:1], 4000, 4),
     "betainc_ab": Case(lambda a, b, x: moments(beta_weight(a, b, x), 1, 1), BETAS[:1], 4000, 4),
     "betainc_bb": Case(lambda a, b, x: moments(beta_weight(a, b, x), 0, 2), BETAS[:1], 4000, 4),
+    "betainc_aaa": Case(lambda a, b, x: moments(beta_weight(a, b, x), 3, 0), BETAS[:1], 40000, 4),
+    "betainc_aab": Case(lambda a, b, x: moments(beta_weight(a, b, x), 2, 1), BETAS[:1], 40000, 4),
+    "betainc_abb": Case(lambda a, b, x: moments(beta_weight(a, b, x), 1, 2), BETAS[:1], 40000, 4),
+    "betainc_bbb": Case(lambda a, b, x: moments(beta_weight(a, b, x), 0, 3), BETAS[:1], 40000, 4),
     "log1prel": Case(lambda x: mp.log1p(x) / x, (around(-0.99, 5.0), magnitudes(1.0, 1e30, False), TINY), 3),
     "log1prel_n": Case(
         lambda n, x: mp.hyp2f1(n + 1, n + 1, n + 2, -x) / (n + 1),

@@ -15,7 +15,7 @@ from tapegrad.kernels.math.beta import beta, lgamma_step, psi_series_step, psi_s
 from tapegrad.kernels.math.constants import INF, LARGEST, NAN
 from tapegrad.kernels.math.entropy import kl_div, log_ratio
 from tapegrad.kernels.math.exponential import exp, expm1
-from tapegrad.kernels.math.gamma import stirling_rest, trigamma
+from tapegrad.kernels.math.gamma import stirling_rest, trigamma, zeta
 from tapegrad.kernels.math.gamma_function import gamma
 from tapegrad.kernels.math.logarithm import log, log1p
 from tapegrad.kernels.math.power import power_any
@@ -41,8 +41,8 @@ def _weight(a, b, x, y):
     return exp(b * log(y) + a * (log1p(-y) if y < 0.5 else log(x)) + lgamma_step(a, b)) / gamma(b)
 
 
-def _moment(order, s, r, ss, sr, rr):
-    """What multiplies the density in its derivative; orders are 10 for one by ``a``, 1 for one by ``b``."""
+def _moment(order, s, r, ss, sr, rr, sss, ssr, rrr):
+    """What multiplies the density in its derivative, 10 by ``a`` and 1 by ``b``: Bell polynomials."""
     if order == 0:
         return 1.0
     if order == 10:
@@ -53,7 +53,15 @@ def _moment(order, s, r, ss, sr, rr):
         return s * s + ss
     if order == 11:
         return s * r + sr
-    return r * r + rr
+    if order == 2:
+        return r * r + rr
+    if order == 30:
+        return s * (s * s + 3.0 * ss) + sss
+    if order == 21:
+        return r * (s * s + ss) + 2.0 * s * sr + ssr
+    if order == 12:
+        return s * (r * r + rr) + 2.0 * r * sr + ssr
+    return r * (r * r + 3.0 * rr) + rrr
 
 
 def _fall(a, b, x, y, slope, u):
@@ -91,17 +99,25 @@ def _scores(a, b, x, y):
 def _tail(order, a, b, x, y):
     """The integral from 0 to ``x``, which is not above the mean, or its derivative by parameters."""
     weight = _weight(a, b, x, y)
-    s = r = ss = sr = rr = out = 0.0
+    s = r = ss = sr = rr = sss = ssr = rrr = out = 0.0
     lift = (a < 1.0) & (order > 0)
     a += 1.0 if lift else 0.0
     if order > 0:
         s, r = _scores(a, b, x, y)
         if (order != 10) & (order != 1):
             sr, ss, rr = trigamma(a + b), trigamma_step(a, b), trigamma_step(b, a)
+        if (order == 30) | (order == 21) | (order == 12) | (order == 3):
+            ssr = -2.0 * zeta(3.0, a + b)
+            sss, rrr = ssr + 2.0 * zeta(3.0, a), ssr + 2.0 * zeta(3.0, b)
     if lift:  # the integral for a is that for a + 1 and a term, whose scores differ
         h = 1.0 / (a - 1.0 + b)
         z = h * h
-        out = weight / (a - 1.0) * _moment(order, s - h, r - h, ss + z, sr + z, rr + z)
+        t = 2.0 * h * z
+        out = (
+            weight
+            / (a - 1.0)
+            * _moment(order, s - h, r - h, ss + z, sr + z, rr + z, sss - t, ssr - t, rrr - t)
+        )
         weight *= x / (h * (a - 1.0))
     slope = a * y - b * x
     slope = 0.0 if slope < 0 else slope
@@ -125,7 +141,7 @@ def _tail(order, a, b, x, y):
             if order > 0:
                 rest = log1p(x * expm1(-u) if x <= 0.5 else y * expm1(u))
                 down, up = (u, 0.0) if x <= 0.5 else (0.0, u)
-                part *= _moment(order, s - down - rest, r + up - rest, ss, sr, rr)
+                part *= _moment(order, s - down - rest, r + up - rest, ss, sr, rr, sss, ssr, rrr)
             total += part
         panel += 1.0
     return out + half * total * weight
@@ -225,7 +241,7 @@ def _derivative(order, a, b, x):
     below = a * y >= b * x
     if not below:  # one minus the same of the other
         a, b, x, y = b, a, y, x
-        order = 20 if order == 2 else 2 if order == 20 else order if order == 11 else 11 - order
+        order = 10 * (order % 10) + order // 10
     out = _tail(order, a, b, x, y)
     return out if below else -out
 
@@ -248,6 +264,22 @@ def betainc_ab(x, y, z):
 
 def betainc_bb(x, y, z):
     return _derivative(2, np.float64(x), np.float64(y), np.float64(z))
+
+
+def betainc_aaa(x, y, z):
+    return _derivative(30, np.float64(x), np.float64(y), np.float64(z))
+
+
+def betainc_aab(x, y, z):
+    return _derivative(21, np.float64(x), np.float64(y), np.float64(z))
+
+
+def betainc_abb(x, y, z):
+    return _derivative(12, np.float64(x), np.float64(y), np.float64(z))
+
+
+def betainc_bbb(x, y, z):
+    return _derivative(3, np.float64(x), np.float64(y), np.float64(z))
 
 
 def _inverse(a, b, p, q):

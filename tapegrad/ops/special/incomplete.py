@@ -170,8 +170,8 @@ elementwise(
     home="special",
     doc="""The regularised incomplete beta function of `z`, with parameters `x` and `y`.
 
-    By `x` and `y` it can be differentiated twice, any number of times by `z`. Derivatives by `x` and `y` are
-    integrals by Gauss and Legendre's rule, to about 1e-13.""",
+    By `x` and `y` it can be differentiated three times, any number of times by `z`. Derivatives by `x`
+    and `y` are integrals by Gauss and Legendre's rule, to about 1e-13.""",
 )
 elementwise(
     "betaincc",
@@ -241,21 +241,32 @@ elementwise(
     public=False,
     doc="The first derivative of `betainc` by `y`.",
 )
-BEYOND = "betainc: there are derivatives by its first two arguments up to the second only"
-for _name, _forward, _rule, _doc in (
-    (
-        "betainc_aa",
-        f.betainc_aa,
+BEYOND = "betainc: there are derivatives by its first two arguments up to the third only"
+elementwise(
+    "betainc_aa",
+    f.betainc_aa,
+    rules=(
+        lambda g, out, x, y, z: g * f.betainc_aaa(x, y, z),
+        lambda g, out, x, y, z: g * f.betainc_aab(x, y, z),
         lambda g, out, x, y, z: (
             g
             * f.betainc_x(x, y, z)
             * (f.square(f.log(f.where(z == 0.0, 1.0, z)) + f.psi_step(x, y)) + f.trigamma_step(x, y))
         ),
-        "The second derivative of `betainc` by `x`.",
     ),
-    (
-        "betainc_ab",
-        f.betainc_ab,
+    domain=BETA,
+    reference=special("betainc"),
+    dtype="float",
+    guarded=True,
+    public=False,
+    doc="The derivative of `betainc` of order 2 by `x`.",
+)
+elementwise(
+    "betainc_ab",
+    f.betainc_ab,
+    rules=(
+        lambda g, out, x, y, z: g * f.betainc_aab(x, y, z),
+        lambda g, out, x, y, z: g * f.betainc_abb(x, y, z),
         lambda g, out, x, y, z: (
             g
             * f.betainc_x(x, y, z)
@@ -265,30 +276,139 @@ for _name, _forward, _rule, _doc in (
                 + f.trigamma(x + y)
             )
         ),
-        "The derivative of `betainc` by `x` and `y`.",
     ),
-    (
-        "betainc_bb",
-        f.betainc_bb,
+    domain=BETA,
+    reference=special("betainc"),
+    dtype="float",
+    guarded=True,
+    public=False,
+    doc="The derivative of `betainc` by `x` and `y`.",
+)
+elementwise(
+    "betainc_bb",
+    f.betainc_bb,
+    rules=(
+        lambda g, out, x, y, z: g * f.betainc_abb(x, y, z),
+        lambda g, out, x, y, z: g * f.betainc_bbb(x, y, z),
         lambda g, out, x, y, z: (
             g
             * f.betainc_x(x, y, z)
             * (f.square(f.log1p(f.where(z == 1.0, 0.0, -z)) + f.psi_step(y, x)) + f.trigamma_step(y, x))
         ),
-        "The second derivative of `betainc` by `y`.",
     ),
-):
-    elementwise(
-        _name,
-        _forward,
-        rules=(_no_more(BEYOND, 3), _no_more(BEYOND, 3), _rule),
-        domain=BETA,
-        reference=special("betainc"),
-        dtype="float",
-        guarded=True,
-        public=False,
-        doc=_doc,
-    )
+    domain=BETA,
+    reference=special("betainc"),
+    dtype="float",
+    guarded=True,
+    public=False,
+    doc="The derivative of `betainc` of order 2 by `y`.",
+)
+elementwise(
+    "betainc_aaa",
+    f.betainc_aaa,
+    rules=(
+        _no_more(BEYOND, 3),
+        _no_more(BEYOND, 3),
+        lambda g, out, x, y, z: (
+            g
+            * f.betainc_x(x, y, z)
+            * (
+                (f.log(f.where(z == 0.0, 1.0, z)) + f.psi_step(x, y))
+                * (
+                    f.square(f.log(f.where(z == 0.0, 1.0, z)) + f.psi_step(x, y))
+                    + 3.0 * f.trigamma_step(x, y)
+                )
+                + 2.0 * (f.zeta(3.0, x) - f.zeta(3.0, x + y))
+            )
+        ),
+    ),
+    domain=BETA,
+    reference=special("betainc"),
+    dtype="float",
+    guarded=True,
+    public=False,
+    doc="The derivative of `betainc` of order 3 by `x`.",
+)
+elementwise(
+    "betainc_aab",
+    f.betainc_aab,
+    rules=(
+        _no_more(BEYOND, 3),
+        _no_more(BEYOND, 3),
+        lambda g, out, x, y, z: (
+            g
+            * f.betainc_x(x, y, z)
+            * (
+                (f.log1p(f.where(z == 1.0, 0.0, -z)) + f.psi_step(y, x))
+                * (f.square(f.log(f.where(z == 0.0, 1.0, z)) + f.psi_step(x, y)) + f.trigamma_step(x, y))
+                + 2.0
+                * (
+                    (f.log(f.where(z == 0.0, 1.0, z)) + f.psi_step(x, y)) * f.trigamma(x + y)
+                    - f.zeta(3.0, x + y)
+                )
+            )
+        ),
+    ),
+    domain=BETA,
+    reference=special("betainc"),
+    dtype="float",
+    guarded=True,
+    public=False,
+    doc="The derivative of `betainc` by `x` twice and `y`.",
+)
+elementwise(
+    "betainc_abb",
+    f.betainc_abb,
+    rules=(
+        _no_more(BEYOND, 3),
+        _no_more(BEYOND, 3),
+        lambda g, out, x, y, z: (
+            g
+            * f.betainc_x(x, y, z)
+            * (
+                (f.log(f.where(z == 0.0, 1.0, z)) + f.psi_step(x, y))
+                * (f.square(f.log1p(f.where(z == 1.0, 0.0, -z)) + f.psi_step(y, x)) + f.trigamma_step(y, x))
+                + 2.0
+                * (
+                    (f.log1p(f.where(z == 1.0, 0.0, -z)) + f.psi_step(y, x)) * f.trigamma(x + y)
+                    - f.zeta(3.0, x + y)
+                )
+            )
+        ),
+    ),
+    domain=BETA,
+    reference=special("betainc"),
+    dtype="float",
+    guarded=True,
+    public=False,
+    doc="The derivative of `betainc` by `x` and `y` twice.",
+)
+elementwise(
+    "betainc_bbb",
+    f.betainc_bbb,
+    rules=(
+        _no_more(BEYOND, 3),
+        _no_more(BEYOND, 3),
+        lambda g, out, x, y, z: (
+            g
+            * f.betainc_x(x, y, z)
+            * (
+                (f.log1p(f.where(z == 1.0, 0.0, -z)) + f.psi_step(y, x))
+                * (
+                    f.square(f.log1p(f.where(z == 1.0, 0.0, -z)) + f.psi_step(y, x))
+                    + 3.0 * f.trigamma_step(y, x)
+                )
+                + 2.0 * (f.zeta(3.0, y) - f.zeta(3.0, x + y))
+            )
+        ),
+    ),
+    domain=BETA,
+    reference=special("betainc"),
+    dtype="float",
+    guarded=True,
+    public=False,
+    doc="The derivative of `betainc` of order 3 by `y`.",
+)
 elementwise(
     "betaincinv",
     f.betaincinv,
