@@ -47,7 +47,7 @@ _transforms = (
 )  # fmt: skip
 _compiled = ("GuardWarning", "TapeError", "compile")
 _threads = ("get_num_threads", "set_num_threads")
-_late = ("custom_op", "fft", "linalg", "load", "special", "testing")  # imported when first used
+_late = ("custom_op", "fft", "linalg", "load", "special", "stats", "testing")  # imported when first used
 
 globals().update(_namespace.exports)
 __all__ = sorted([*_namespace.exports, *_grad_mode, *_transforms, *_compiled, *_threads, *_late])

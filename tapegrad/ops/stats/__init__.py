@@ -1,0 +1,1 @@
+"""Probability distributions: one row each, from which `tapegrad.stats` is made."""

@@ -1,0 +1,269 @@
+"""Continuous distributions, as SciPy parametrises them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tapegrad.ops.stats.distribution import Distribution, distribution
+from tapegrad.ops.table import ns
+
+__all__: list[str] = []
+
+HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+LOG_PI = math.log(math.pi)
+LOG_2 = math.log(2.0)
+
+
+def _line(*shapes: Any) -> tuple:
+    return None, None
+
+
+def _half_line(*shapes: Any) -> tuple:
+    return 0.0, None
+
+
+def _unit(*shapes: Any) -> tuple:
+    return 0.0, 1.0
+
+
+def _positive(*shapes: Any) -> Any:
+    """Whether all shape parameters are positive."""
+    out = ns.greater(shapes[0], 0.0)
+    for s in shapes[1:]:
+        out = ns.logical_and(out, ns.greater(s, 0.0))
+    return out
+
+
+# For tests: numbers that fit, made of any numbers.
+def _above_zero(*values: Any) -> tuple:
+    return tuple([0.25 * v * v + 0.5 for v in values])
+
+
+def _between(x: Any, *shapes: Any) -> tuple:
+    return (0.0625 + 0.875 / (1.0 + x * x), *_above_zero(*shapes))
+
+
+def _anywhere(x: Any, *shapes: Any) -> tuple:
+    return (x, *_above_zero(*shapes))
+
+
+distribution(
+    Distribution(
+        "norm",
+        (),
+        lambda y: -0.5 * ns.square(y) - HALF_LOG_2PI,
+        _line,
+        0.0,
+        "the normal distribution with mean ``loc`` and standard deviation ``scale``",
+        cdf=lambda y: ns.ndtr(y),
+        sf=lambda y: ns.ndtr(-y),
+        logcdf=lambda y: ns.special.log_ndtr(y),
+        logsf=lambda y: ns.special.log_ndtr(-y),
+        example=(0.5,),
+    )
+)
+
+
+def _t_quantile(y: Any, df: Any) -> Any:
+    """``z`` with ``cdf(y) = betainc(df / 2, df / 2, z)``: smooth in ``y``, and accurate for small ``z``."""
+    root = ns.sqrt(ns.square(y) + df)
+    far = ns.less(y, 0.0)
+    return ns.where(far, df / (2.0 * root * (root + ns.abs(y))), 0.5 * (root + y) / root)
+
+
+distribution(
+    Distribution(
+        "t",
+        ("df",),
+        lambda y, df: (
+            -ns.special.betaln(0.5, 0.5 * df)
+            - 0.5 * ns.log(df)
+            - 0.5 * (df + 1.0) * ns.log1p(ns.square(y) / df)
+        ),
+        _line,
+        0.0,
+        "Student's t distribution with ``df`` degrees of freedom",
+        valid=_positive,
+        cdf=lambda y, df: ns.special.betainc(0.5 * df, 0.5 * df, _t_quantile(y, df)),
+        sf=lambda y, df: ns.special.betainc(0.5 * df, 0.5 * df, _t_quantile(-y, df)),
+        arguments=_anywhere,
+        example=(0.5, 3.0),
+    )
+)
+distribution(
+    Distribution(
+        "gamma",
+        ("a",),
+        lambda y, a: ns.xlogy(a - 1.0, y) - y - ns.lgamma(a),
+        _half_line,
+        1.0,
+        "the gamma distribution with shape ``a`` (and rate ``1 / scale``)",
+        valid=_positive,
+        cdf=lambda y, a: ns.special.gammainc(a, y),
+        sf=lambda y, a: ns.special.gammaincc(a, y),
+        arguments=_above_zero,
+        example=(0.5, 3.0),
+    )
+)
+distribution(
+    Distribution(
+        "beta",
+        ("a", "b"),
+        lambda y, a, b: ns.xlogy(a - 1.0, y) + ns.xlog1py(b - 1.0, -y) - ns.special.betaln(a, b),
+        _unit,
+        0.5,
+        "the beta distribution",
+        valid=_positive,
+        cdf=lambda y, a, b: ns.special.betainc(a, b, y),
+        sf=lambda y, a, b: ns.special.betainc(b, a, 1.0 - y),
+        arguments=_between,
+        example=(0.5, 2.0, 3.0),
+    )
+)
+distribution(
+    Distribution(
+        "expon",
+        (),
+        lambda y: -y,
+        _half_line,
+        1.0,
+        "the exponential distribution with mean ``scale``",
+        cdf=lambda y: -ns.expm1(-y),
+        sf=lambda y: ns.exp(-y),
+        logsf=lambda y: -y,
+        arguments=_above_zero,
+        example=(0.5,),
+    )
+)
+distribution(
+    Distribution(
+        "lognorm",
+        ("s",),
+        lambda y, s: -0.5 * ns.square(ns.log(y) / s) - ns.log(s * y) - HALF_LOG_2PI,
+        lambda s: (5e-324, None),
+        1.0,
+        "``scale`` times the exponential of a normal variable with standard deviation ``s``",
+        valid=_positive,
+        cdf=lambda y, s: ns.ndtr(ns.log(y) / s),
+        sf=lambda y, s: ns.ndtr(-ns.log(y) / s),
+        logcdf=lambda y, s: ns.special.log_ndtr(ns.log(y) / s),
+        logsf=lambda y, s: ns.special.log_ndtr(-ns.log(y) / s),
+        arguments=_above_zero,
+        example=(0.5, 0.75),
+    )
+)
+distribution(
+    Distribution(
+        "cauchy",
+        (),
+        lambda y: -LOG_PI - ns.log1p(ns.square(y)),
+        _line,
+        0.0,
+        "the Cauchy distribution",
+        cdf=lambda y: ns.atan2(ns.ones_like(y), -y) / math.pi,
+        sf=lambda y: ns.atan2(ns.ones_like(y), y) / math.pi,
+        example=(0.5,),
+    )
+)
+distribution(
+    Distribution(
+        "laplace",
+        (),
+        lambda y: -ns.abs(y) - LOG_2,
+        _line,
+        0.0,
+        "the Laplace distribution (the derivative at its peak is 0)",
+        cdf=lambda y: ns.where(ns.less(y, 0.0), 0.5 * ns.exp(-ns.abs(y)), 1.0 - 0.5 * ns.exp(-ns.abs(y))),
+        sf=lambda y: ns.where(ns.greater(y, 0.0), 0.5 * ns.exp(-ns.abs(y)), 1.0 - 0.5 * ns.exp(-ns.abs(y))),
+        example=(0.5,),
+    )
+)
+distribution(
+    Distribution(
+        "logistic",
+        (),
+        lambda y: ns.log_sigmoid(y) + ns.log_sigmoid(-y),
+        _line,
+        0.0,
+        "the logistic distribution",
+        cdf=lambda y: ns.sigmoid(y),
+        sf=lambda y: ns.sigmoid(-y),
+        logcdf=lambda y: ns.log_sigmoid(y),
+        logsf=lambda y: ns.log_sigmoid(-y),
+        example=(0.5,),
+    )
+)
+distribution(
+    Distribution(
+        "weibull_min",
+        ("c",),
+        lambda y, c: ns.log(c) + ns.xlogy(c - 1.0, y) - y**c,
+        _half_line,
+        1.0,
+        "the Weibull distribution of minima with shape ``c``",
+        valid=_positive,
+        cdf=lambda y, c: -ns.expm1(-(y**c)),
+        sf=lambda y, c: ns.exp(-(y**c)),
+        logsf=lambda y, c: -(y**c),
+        arguments=_above_zero,
+        example=(0.5, 1.5),
+    )
+)
+distribution(
+    Distribution(
+        "uniform",
+        (),
+        lambda y: ns.zeros_like(y) * y,
+        _unit,
+        0.5,
+        "the uniform distribution between ``loc`` and ``loc + scale``",
+        cdf=lambda y: ns.positive(y),
+        sf=lambda y: 1.0 - y,
+        arguments=_between,
+        example=(0.5,),
+    )
+)
+distribution(
+    Distribution(
+        "halfnorm",
+        (),
+        lambda y: -0.5 * ns.square(y) + (LOG_2 - HALF_LOG_2PI),
+        _half_line,
+        1.0,
+        "the magnitude of a normal variable with standard deviation ``scale``",
+        cdf=lambda y: ns.erf(y * math.sqrt(0.5)),
+        sf=lambda y: ns.erfc(y * math.sqrt(0.5)),
+        arguments=_above_zero,
+        example=(0.5,),
+    )
+)
+distribution(
+    Distribution(
+        "invgamma",
+        ("a",),
+        lambda y, a: -(a + 1.0) * ns.log(y) - 1.0 / y - ns.lgamma(a),
+        lambda a: (5e-324, None),
+        1.0,
+        "the inverse of a gamma variable with shape ``a``",
+        valid=_positive,
+        cdf=lambda y, a: ns.special.gammaincc(a, 1.0 / y),
+        sf=lambda y, a: ns.special.gammainc(a, 1.0 / y),
+        arguments=_above_zero,
+        example=(0.5, 3.0),
+    )
+)
+distribution(
+    Distribution(
+        "gumbel_r",
+        (),
+        lambda y: -y - ns.exp(-y),
+        _line,
+        0.0,
+        "the Gumbel distribution of maxima",
+        cdf=lambda y: ns.exp(-ns.exp(-y)),
+        sf=lambda y: -ns.expm1(-ns.exp(-y)),
+        logcdf=lambda y: -ns.exp(-y),
+        example=(0.5,),
+    )
+)
