@@ -1,8 +1,8 @@
 """Log-densities and distribution functions of the usual distributions, as SciPy parametrises them.
 
 Each distribution is an object with the methods that its row in ``tapegrad.ops.stats`` makes possible:
-``logpdf``, ``pdf`` (``logpmf``, ``pmf`` for counts), ``cdf``, ``sf``, ``logcdf``, ``logsf``.  All arguments may
-be Tensors, arrays or numbers, and gradients flow to each.
+``logpdf``, ``pdf`` (``logpmf``, ``pmf`` for counts), ``cdf``, ``sf``, ``logcdf``, ``logsf``.  All arguments
+may be Tensors, arrays or numbers, and gradients flow to each.
 
 >>> import tapegrad as tg
 >>> tg.stats.norm.logpdf(tg.tensor([0.0, 1.0]), loc=0.0, scale=2.0)

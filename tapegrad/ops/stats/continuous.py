@@ -68,8 +68,8 @@ distribution(
 def _t_quantile(y: Any, df: Any) -> Any:
     """``z`` with ``cdf(y) = betainc(df / 2, df / 2, z)``: smooth in ``y``, and accurate for small ``z``."""
     root = ns.sqrt(ns.square(y) + df)
-    far = ns.less(y, 0.0)
-    return ns.where(far, df / (2.0 * root * (root + ns.abs(y))), 0.5 * (root + y) / root)
+    tail = df / (2.0 * root * (root + ns.abs(y)))
+    return ns.where(ns.less(y, 0.0), tail, 1.0 - tail)
 
 
 distribution(

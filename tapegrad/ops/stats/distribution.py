@@ -148,6 +148,8 @@ def _masks(d: Distribution, y: Tensor, shapes: list, scale: Any) -> tuple[Any, A
     below = None if low is None else ns.less(y, low)
     above = None if high is None else ns.greater(y, high)
     bad = None if d.valid is None else ns.logical_not(d.valid(*shapes))
+    if d.discrete:
+        bad = _either(bad, ns.isnan(y))
     if not d.discrete and (isinstance(scale, Tensor) or scale <= 0):
         wrong = ns.logical_not(ns.greater(as_inexact(scale), 0.0))
         bad = wrong if bad is None else ns.logical_or(bad, wrong)
@@ -172,7 +174,7 @@ def _log_density(d: Distribution, name: str, args: tuple, kwargs: dict[str, Any]
     below, above, bad = _masks(d, y, shapes, scale)
     outside = _either(below, above)
     if d.discrete:
-        outside = _either(outside, ns.not_equal(y, ns.floor(y)))
+        outside = _either(outside, ns.greater(y, ns.floor(y)))
     out = d.density(_choose(outside, d.inside, y), *shapes)
     if not d.discrete and not (_number(scale) and scale == 1):
         out = out - ns.log(as_inexact(scale))

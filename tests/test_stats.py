@@ -1,0 +1,185 @@
+"""Distributions beside SciPy's, at and outside the ends of their supports; the table tests do the rest."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+import tapegrad as tg
+from tapegrad.testing import check_grads
+
+CONTINUOUS = {
+    "norm": (), "cauchy": (), "laplace": (), "logistic": (), "expon": (), "lognorm": (0.7,), "gamma": (2.5,),
+    "beta": (2.0, 3.0), "t": (3.5,), "weibull_min": (1.5,), "uniform": (), "halfnorm": (), "invgamma": (2.0,),
+    "gumbel_r": (),
+}  # fmt: skip
+COUNTS = {"poisson": (2.5,), "binom": (5, 0.3), "nbinom": (2.5, 0.3), "bernoulli": (0.3,), "geom": (0.3,)}
+METHODS = ("logpdf", "pdf", "cdf", "sf", "logcdf", "logsf", "logpmf", "pmf")
+X = np.array([-np.inf, -30.0, -1.0, 0.0, 0.1, 0.3, 1.0, 1.6, 2.5, 40.0, np.inf, np.nan])
+K = np.array([-1.0, 0.0, 1.0, 2.0, 3.0, 5.0, 7.0, 1.5, np.nan])
+
+
+def methods(table):
+    for name in table:
+        for method in METHODS:
+            if hasattr(getattr(tg.stats, name), method):
+                yield name, method
+
+
+def scipy_value(name, method, *args, **kwargs):
+    with np.errstate(all="ignore"):
+        return getattr(getattr(scipy.stats, name), method)(*args, **kwargs)
+
+
+@pytest.mark.parametrize(("name", "method"), list(methods(CONTINUOUS)))
+def test_values_of_continuous_distributions(name, method):
+    shapes = CONTINUOUS[name]
+    function = getattr(getattr(tg.stats, name), method)
+    for loc, scale in ((0, 1), (0.1, 1.5), (np.array([[0.0], [-2.0]]), 3.0)):
+        expected = scipy_value(name, method, X, *shapes, loc=loc, scale=scale)
+        got = function(X, *shapes, loc, scale).numpy()
+        np.testing.assert_allclose(got, expected, rtol=2e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize(("name", "method"), list(methods(COUNTS)))
+def test_values_of_counts(name, method):
+    function = getattr(getattr(tg.stats, name), method)
+    for loc in (0, 2):
+        expected = scipy_value(name, method, K, *COUNTS[name], loc=loc)
+        np.testing.assert_allclose(function(K, *COUNTS[name], loc).numpy(), expected, rtol=2e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_parameters_without_meaning_give_nan(name):
+    d, shapes = getattr(tg.stats, name), CONTINUOUS[name]
+    assert np.isnan(d.logpdf(0.5, *shapes, scale=-1.0).item())
+    assert np.isnan(d.logpdf(0.5, *shapes, scale=0.0).item())
+    for k in range(len(shapes)):
+        bad = list(shapes)
+        bad[k] = -1.0
+        assert np.isnan(d.logpdf(0.5, *bad).item()) and np.isnan(d.pdf(0.5, *bad).item())
+
+
+@pytest.mark.parametrize("name", ["gamma", "beta", "expon", "lognorm", "weibull_min", "uniform", "invgamma"])
+def test_outside_of_the_support_gradients_are_zero(name):
+    d, shapes = getattr(tg.stats, name), CONTINUOUS[name]
+    x = tg.tensor([-1.0, 0.5, -np.inf], requires_grad=True)
+    given = [tg.tensor(s, requires_grad=True) for s in (*shapes, 0.0, 1.0)]
+    value = d.pdf(x, *given)
+    assert value.detach().numpy()[[0, 2]].tolist() == [0.0, 0.0]
+    value.sum().backward()
+    alone = [tg.tensor(s, requires_grad=True) for s in (*shapes, 0.0, 1.0)]
+    d.pdf(0.5, *alone).backward()
+    assert x.grad.numpy()[[0, 2]].tolist() == [0.0, 0.0]
+    for got, expected in zip(given, alone, strict=True):
+        assert got.grad.item() == pytest.approx(expected.grad.item(), rel=1e-12)
+
+
+def test_gradients_at_the_ends():
+    """Where a distribution begins its density may be infinite, and so may its derivative; nothing is NaN."""
+    a = tg.tensor(1.0, requires_grad=True)
+    tg.stats.gamma.logpdf(0.0, a, 0.0, 2.0)
+    value = tg.stats.beta.logpdf(tg.tensor([0.0, 1.0]), 1.0, 1.0)
+    assert value.tolist() == [0.0, 0.0]
+    assert tg.stats.binom.logpmf([0, 5], 5, tg.tensor([0.0, 1.0])).tolist() == [0.0, 0.0]
+    p = tg.tensor([0.0, 1.0], requires_grad=True)
+    tg.stats.binom.logpmf([0, 5], 5, p).sum().backward()
+    np.testing.assert_allclose(p.grad.numpy(), [-5.0, 5.0])
+
+
+def test_arguments():
+    assert tg.stats.gamma.logpdf(x=1.0, a=2.0, scale=3.0).item() == pytest.approx(
+        scipy.stats.gamma.logpdf(1.0, 2.0, scale=3.0)
+    )
+    with pytest.raises(TypeError, match=r"gamma.logpdf: missing a required argument: 'a'"):
+        tg.stats.gamma.logpdf(1.0)
+    with pytest.raises(TypeError, match=r"norm.cdf: got an unexpected keyword argument 'rate'"):
+        tg.stats.norm.cdf(1.0, rate=3.0)
+    with pytest.raises(TypeError, match="complex"):
+        tg.stats.norm.logpdf(1j)
+    with pytest.raises(ValueError, match="broadcast"):
+        tg.stats.norm.logpdf(np.ones(3), np.ones(2))
+    assert tg.stats.poisson.logpmf(np.array([1, 2]), np.float32(2)).dtype == np.float32
+    assert tg.stats.norm.logpdf(np.array([1, 2])).dtype == np.float64
+    assert tg.stats.norm.logpdf(np.zeros((0, 3))).shape == (0, 3)
+    assert repr(tg.stats.norm) == "<tapegrad.stats.norm>" and "logpdf" in tg.stats.norm.__doc__
+    assert tg.stats.weibull is tg.stats.weibull_min
+
+
+def test_multivariate_normal_like_scipy():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(3, 3))
+    cov, mean, x = a @ a.T + np.eye(3), rng.normal(size=3), rng.normal(size=(4, 3))
+    reference = scipy.stats.multivariate_normal
+    for args in (
+        (x, mean, cov),
+        (x[0], mean, cov),
+        (x, None, cov),
+        (x, mean, 2.5),
+        (x, mean, [1.0, 2.0, 3.0]),
+    ):
+        np.testing.assert_allclose(
+            tg.stats.multivariate_normal.logpdf(*args).numpy(), reference.logpdf(*args)
+        )
+    both = np.stack([cov, 2 * cov])
+    got = tg.stats.multivariate_normal.logpdf(x[:, None], mean, both).numpy()
+    np.testing.assert_allclose(got[:, 1], reference.logpdf(x, mean, 2 * cov))
+    with pytest.raises(np.linalg.LinAlgError, match="cholesky"):
+        tg.stats.multivariate_normal.logpdf(x, mean, -cov).numpy()
+    with pytest.raises(TypeError, match="allow_singular"):
+        tg.stats.multivariate_normal.logpdf(x, mean, cov, allow_singular=True)
+    with pytest.raises(ValueError, match=r"multivariate_normal\.logpdf"):
+        tg.stats.multivariate_normal.logpdf(x, mean, np.eye(2))
+
+
+def test_dirichlet_outside():
+    assert tg.stats.dirichlet.logpdf([-0.5, 1.5], [2.0, 3.0]).item() == -np.inf
+    assert tg.stats.dirichlet.logpdf([0.5, 0.6], [2.0, 3.0]).item() == -np.inf
+    assert np.isnan(tg.stats.dirichlet.logpdf([0.5, 0.5], [-2.0, 3.0]).item())
+    with pytest.raises(ValueError, match=r"dirichlet\.logpdf"):
+        tg.stats.dirichlet.logpdf([0.5, 0.5], [2.0, 3.0, 1.0])
+
+
+def test_categorical():
+    logits = np.random.default_rng(0).normal(size=(2, 4))
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    k = np.array([3, 0])
+    expected = np.log(p[[0, 1], k])
+    np.testing.assert_allclose(tg.stats.categorical.logpmf(k, p).numpy(), expected)
+    np.testing.assert_allclose(tg.stats.categorical.logpmf(k, logits=logits).numpy(), expected)
+    np.testing.assert_allclose(tg.stats.categorical.logpmf(3, p).numpy(), np.log(p[:, 3]))
+    check_grads(lambda z: tg.stats.categorical.logpmf(k, logits=z), [logits])
+    with pytest.raises(TypeError, match="either p or logits"):
+        tg.stats.categorical.logpmf(k)
+    with pytest.raises(TypeError, match="integers"):
+        tg.stats.categorical.logpmf(1.0, p)
+    with pytest.raises(IndexError):
+        tg.stats.categorical.logpmf(4, p).numpy()
+
+
+def test_compiled_likelihood():
+    rng = np.random.default_rng(0)
+    data = rng.gamma(2.0, 1.5, size=200)
+    loss = tg.compile(tg.value_and_grad(lambda p: -tg.mean(tg.stats.gamma.logpdf(data, p[0], scale=p[1]))))
+    for p in ([1.0, 1.0], [2.0, 1.5], [3.0, 0.5]):
+        value, gradient = loss(np.array(p))
+        assert value == pytest.approx(-scipy.stats.gamma.logpdf(data, p[0], scale=p[1]).mean())
+        assert np.isfinite(gradient).all()
+    assert loss.stats().replays == 2
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "x", "parameters"),
+    [
+        ("norm", "Normal", [0.5, -2.0], (0.3, 1.5)),
+        ("cauchy", "Cauchy", [0.5, -2.0], (0.3, 1.5)),
+        ("laplace", "Laplace", [0.5, -2.0], (0.3, 1.5)),
+    ],
+)
+def test_gradients_like_torch(ours, theirs, x, parameters):
+    torch = pytest.importorskip("torch")
+    mine = [tg.tensor(v, requires_grad=True) for v in (x, *parameters)]
+    yours = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (x, *parameters)]
+    tg.sum(getattr(tg.stats, ours).logpdf(*mine)).backward()
+    getattr(torch.distributions, theirs)(*yours[1:]).log_prob(yours[0]).sum().backward()
+    for a, b in zip(mine, yours, strict=True):
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-12)
