@@ -366,6 +366,7 @@ def device(function: Callable, names: dict[str, Any], fastmath: bool = False) ->
         bound = _rebind(chosen, names, fastmath)
         # scalar functions and rules: a call left in a tile loop would keep it from being vectorised
         scalar_function = "T" not in names and function not in _jit.engine.values()
+        scalar_function = scalar_function and not hasattr(function, "apart")
         jitted = helper(bound, forceinline=scalar_function, fastmath=_FAST[fastmath])
         integer = getattr(function, "integer", None)
         if integer is not None and operands is None:

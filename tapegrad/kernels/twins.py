@@ -13,7 +13,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-__all__ = ["boxed", "form", "integers", "on_complex", "single", "within"]
+__all__ = ["apart", "boxed", "form", "integers", "on_complex", "single", "within"]
+
+
+def apart(function: Callable) -> Callable:
+    """Mark a function with loops or branches of its own: calls of it stay calls.
+
+    Others are written into the loops that call them, so that these can be vectorised.
+    """
+    function.apart = True  # type: ignore[attr-defined]
+    return function
 
 
 def integers(twin: Callable) -> Callable[[Callable], Callable]:

@@ -8,18 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from tapegrad.kernels.math.called import digamma, exp, gamma, lgamma, lgamma_positive, log, log1p, trigamma
 from tapegrad.kernels.math.constants import INF, LARGEST, NAN
-from tapegrad.kernels.math.exponential import exp
-from tapegrad.kernels.math.gamma import (
-    HALF_LOG_2PI,
-    digamma,
-    lgamma,
-    lgamma_positive,
-    stirling_rest,
-    trigamma,
-)
-from tapegrad.kernels.math.gamma_function import gamma
-from tapegrad.kernels.math.logarithm import log, log1p
+from tapegrad.kernels.math.gamma import HALF_LOG_2PI, stirling_rest
+from tapegrad.kernels.twins import apart
 
 OPERANDS = np.float64
 # Bernoulli numbers B_2k / (2 k), of digamma's asymptotic series
@@ -35,6 +27,7 @@ BERNOULLI = (
 )
 
 
+@apart
 def lgamma_step(x, y):
     """``lgamma(x + y) - lgamma(x)``."""
     x, y = np.float64(x), np.float64(y)
@@ -59,6 +52,7 @@ def lgamma_step(x, y):
     return lgamma_positive(z) - lgamma_positive(x)
 
 
+@apart
 def psi_step(x, y):
     """``digamma(x + y) - digamma(x)``, all digits of it for positive ``x`` and ``x + y``."""
     x, y = np.float64(x), np.float64(y)
@@ -77,6 +71,7 @@ def psi_step(x, y):
     return out + log1p(y / x) + psi_series_step(x, y)
 
 
+@apart
 def psi_series_step(x, y):
     """``psi_step(x, y) - log1p(y / x)`` for ``x`` and ``x + y`` from 10 on: series, term by term."""
     r, s = 1.0 / x, 1.0 / (x + y)
@@ -90,6 +85,7 @@ def psi_series_step(x, y):
     return d * (0.5 + (r + s) * total)
 
 
+@apart
 def trigamma_step(x, y):
     """``trigamma(x + y) - trigamma(x)``, all digits of it for positive ``x`` and ``x + y``."""
     x, y = np.float64(x), np.float64(y)
@@ -116,6 +112,7 @@ def trigamma_step(x, y):
     return out - (y * r * s) * total
 
 
+@apart
 def _product(x, n):
     """``x (x + 1) ... (x + n - 1)``."""
     out, k = 1.0, 0.0
@@ -125,6 +122,7 @@ def _product(x, n):
     return out
 
 
+@apart
 def poch(x, y):
     """``gamma(x + y) / gamma(x)``."""
     x, y = np.float64(x), np.float64(y)
@@ -151,6 +149,7 @@ def poch(x, y):
     return -out if _negative(z) != _negative(x) else out
 
 
+@apart
 def binom(x, y):
     """``gamma(x + 1) / (gamma(y + 1) gamma(x - y + 1))``."""
     n, k = np.float64(x), np.float64(y)
@@ -174,6 +173,7 @@ def binom(x, y):
     return 1.0 / ((n + 1.0) * beta(n - k + 1.0, k + 1.0))
 
 
+@apart
 def _positive(x, y):
     """`betaln` of positive numbers ``x <= y``."""
     if y > LARGEST:
@@ -200,6 +200,7 @@ def _at_pole(x, y):
     return 0.0
 
 
+@apart
 def betaln(x, y):
     x, y = np.float64(x), np.float64(y)
     if (x != x) | (y != y):
@@ -212,12 +213,14 @@ def betaln(x, y):
     return lgamma(x) + lgamma(y) - lgamma(x + y)
 
 
+@apart
 def betaln_positive(x, y):
     if (x > 0) & (y > 0):
         return _positive(x if x < y else y, y if x < y else x)
     return INF
 
 
+@apart
 def beta(x, y):
     x, y = np.float64(x), np.float64(y)
     if (x != x) | (y != y):

@@ -3,8 +3,8 @@
 Values: the continued fraction of Didonato and Morris (1992), quadrature where a parameter is large.
 Derivatives by parameters are integrals of the density with polynomials in the logarithms of the variable
 and its complement, taken in the logit of the variable, in which the density is log-concave, over the tail
-without the mean.  Of a parameter below 1 a term of the recurrence is split off first, which leaves one
-above 1.
+without the mean.  Of a small parameter terms of the recurrence are split off first, which leaves one above
+ENOUGH.
 """
 
 from __future__ import annotations
@@ -12,21 +12,31 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad.kernels.math.beta import beta, lgamma_step, psi_series_step, psi_step, trigamma_step
+from tapegrad.kernels.math.called import (
+    exp,
+    expm1,
+    gamma,
+    kl_div,
+    log,
+    log1p,
+    log_ratio,
+    power_any,
+    trigamma,
+    zeta,
+)
 from tapegrad.kernels.math.constants import INF, LARGEST, NAN
-from tapegrad.kernels.math.entropy import kl_div, log_ratio
-from tapegrad.kernels.math.exponential import exp, expm1
-from tapegrad.kernels.math.gamma import stirling_rest, trigamma, zeta
-from tapegrad.kernels.math.gamma_function import gamma
-from tapegrad.kernels.math.logarithm import log, log1p
-from tapegrad.kernels.math.power import power_any
+from tapegrad.kernels.math.gamma import stirling_rest
 from tapegrad.kernels.math.quadrature import CUT, HALF, NODES, WEIGHTS, exp_rest, log_rest
+from tapegrad.kernels.twins import apart
 
 OPERANDS = np.float64
 INV_SQRT_2PI = 0.3989422804014327
 MANY = 200.0  # from here on quadrature
 PANEL = 12.0  # logits
+ENOUGH = 4.0  # of a parameter, for its tail to be short
 
 
+@apart
 def _weight(a, b, x, y):
     """``x**a y**b / B(a, b)`` where ``y = 1 - x``: the density of the logit of the variable."""
     if (a >= 8.0) & (b >= 8.0):
@@ -64,67 +74,85 @@ def _moment(order, s, r, ss, sr, rr, sss, ssr, rrr):
     return r * (r * r + 3.0 * rr) + rrr
 
 
+@apart
 def _fall(a, b, x, y, slope, u):
-    """By how much the density's logarithm has fallen ``u`` logits below ``x``, and the slope there."""
+    """What happens ``u`` logits below ``x``, where the variable is ``t``.
+
+    By how much the density's logarithm has fallen, how steeply it goes on, and ``log((1 - t) / y)``, or
+    ``log(x / t)`` where ``x`` is above 1/2.
+    """
     n = a + b
     if x <= 0.5:
-        down = expm1(-u)
-        v = x * down
+        far = expm1(-u)
+        v = x * far
         if u < 1.0:
-            g = x * exp_rest(-u) + log_rest(v)
+            rest = log_rest(v)
+            g = x * exp_rest(-u) + rest
+            rest += v
         else:
-            g = log1p(v) + x * u
-        steep = slope + n * (x - x * (1.0 + down) / (1.0 + v))
+            rest = log1p(v)
+            g = rest + x * u
+        return slope * u + n * g, slope + n * (x - x * (1.0 + far) / (1.0 + v)), -rest
+    far = expm1(u)
+    v = y * far
+    if u < 1.0:
+        rest = log_rest(v)
+        g = rest + y * exp_rest(u)
+        rest += v
     else:
-        up = expm1(u)
-        v = y * up
-        if u < 1.0:
-            g = log_rest(v) + y * exp_rest(u)
-        else:
-            g = log1p(v) - y * u
-        steep = slope + n * (v + y) / (1.0 + v) - n * y
-    return slope * u + n * g, steep
+        rest = log1p(v)
+        g = rest - y * u
+    return slope * u + n * g, slope + n * ((v + y) / (1.0 + v) - y), rest
 
 
-def _scores(a, b, x, y):
-    """Derivatives of the logarithm of the density by ``a`` and ``b``."""
+@apart
+def _scores(a, b, c, d, x, y):
+    """``log(x) + digamma(a + b) - digamma(c)``, where ``c + d = a + b``, and the same of ``y`` and ``b``."""
     if (a >= 10.0) & (b >= 10.0):
         n = a + b
         return log_ratio(n * x, a) + psi_series_step(a, b), log_ratio(n * y, b) + psi_series_step(b, a)
     logarithm = log1p(-y) if y < 0.5 else log(x)
     other = log1p(-x) if x < 0.5 else log(y)
-    return logarithm + psi_step(a, b), other + psi_step(b, a)
+    return logarithm + psi_step(c, d), other + psi_step(b, a)
 
 
+@apart
 def _tail(order, a, b, x, y):
     """The integral from 0 to ``x``, which is not above the mean, or its derivative by parameters."""
     weight = _weight(a, b, x, y)
     s = r = ss = sr = rr = sss = ssr = rrr = out = 0.0
-    lift = (a < 1.0) & (order > 0)
-    a += 1.0 if lift else 0.0
+    low = a < ENOUGH
+    # the logarithms' derivatives, of the density or, if terms are split off, of the first of them
+    c, d = (a + 1.0, b - 1.0) if low else (a, b)
     if order > 0:
-        s, r = _scores(a, b, x, y)
+        s, r = _scores(a, b, c, d, x, y)
         if (order != 10) & (order != 1):
-            sr, ss, rr = trigamma(a + b), trigamma_step(a, b), trigamma_step(b, a)
+            sr, ss, rr = trigamma(a + b), trigamma_step(c, d), trigamma_step(b, a)
         if (order == 30) | (order == 21) | (order == 12) | (order == 3):
             ssr = -2.0 * zeta(3.0, a + b)
-            sss, rrr = ssr + 2.0 * zeta(3.0, a), ssr + 2.0 * zeta(3.0, b)
-    if lift:  # the integral for a is that for a + 1 and a term, whose scores differ
-        h = 1.0 / (a - 1.0 + b)
+            sss, rrr = ssr + 2.0 * zeta(3.0, c), ssr + 2.0 * zeta(3.0, b)
+    while low:  # the integral is weight / a and that for a + 1
+        out += weight / a * _moment(order, s, r, ss, sr, rr, sss, ssr, rrr)
+        h = 1.0 / (a + b)
+        weight *= x / (h * a)
         z = h * h
         t = 2.0 * h * z
-        out = (
-            weight
-            / (a - 1.0)
-            * _moment(order, s - h, r - h, ss + z, sr + z, rr + z, sss - t, ssr - t, rrr - t)
-        )
-        weight *= x / (h * (a - 1.0))
+        s, r = s + h, r + h
+        ss, sr, rr = ss - z, sr - z, rr - z
+        sss, ssr, rrr = sss + t, ssr + t, rrr + t
+        a += 1.0
+        low = a < ENOUGH
+        if low:
+            h = 1.0 / a
+            s -= h
+            ss += h * h
+            sss -= 2.0 * h * h * h
     slope = a * y - b * x
     slope = 0.0 if slope < 0 else slope
     # where to cut: Newton's method from above, as the fall is convex
     end = 2.0 * CUT / (slope + np.sqrt(slope * slope + 2.0 * CUT * (a + b) * x * y))
     for _ in range(100):
-        fall, steep = _fall(a, b, x, y, slope, end)
+        fall, steep, rest = _fall(a, b, x, y, slope, end)
         step = (CUT - fall) / steep
         end += step
         if np.fabs(step) < 1e-2 * end:
@@ -136,17 +164,17 @@ def _tail(order, a, b, x, y):
         for i in range(2 * HALF):
             k = i if i < HALF else i - HALF
             u = half * (2.0 * panel + 1.0 + (NODES[k] if i < HALF else -NODES[k]))
-            fall, steep = _fall(a, b, x, y, slope, u)
+            fall, steep, rest = _fall(a, b, x, y, slope, u)
             part = WEIGHTS[k] * exp(-fall)
             if order > 0:
-                rest = log1p(x * expm1(-u) if x <= 0.5 else y * expm1(u))
-                down, up = (u, 0.0) if x <= 0.5 else (0.0, u)
-                part *= _moment(order, s - down - rest, r + up - rest, ss, sr, rr, sss, ssr, rrr)
+                down, up = (u - rest, rest) if x <= 0.5 else (rest, u - rest)
+                part *= _moment(order, s - down, r + up, ss, sr, rr, sss, ssr, rrr)
             total += part
         panel += 1.0
     return out + half * total * weight
 
 
+@apart
 def _fraction(a, b, x, y):
     """The integral from 0 to ``x``, which is not far above the mean, by a continued fraction."""
     n = a + b
@@ -191,6 +219,7 @@ def _edge(a, b, x):
     return 0.0 if (b == 0) | (a > LARGEST) else -1.0
 
 
+@apart
 def _both(a, b, x, y, upper):
     """The upper or the lower tail at ``x = 1 - y``, inside the domain."""
     many = (a > MANY) | (b > MANY)
@@ -203,6 +232,7 @@ def _both(a, b, x, y, upper):
     return 1.0 - small if below == upper else small
 
 
+@apart
 def _value(a, b, x, upper):
     edge = _edge(a, b, x)
     if edge != -1.0:
@@ -218,6 +248,7 @@ def betaincc(x, y, z):
     return _value(np.float64(x), np.float64(y), np.float64(z), True)
 
 
+@apart
 def betainc_x(x, y, z):
     """The density."""
     a, b, x = np.float64(x), np.float64(y), np.float64(z)
@@ -231,6 +262,7 @@ def betainc_x(x, y, z):
     return _weight(a, b, x, y) / (x * y)
 
 
+@apart
 def _derivative(order, a, b, x):
     edge = _edge(a, b, x)
     if edge != -1.0:
@@ -282,6 +314,7 @@ def betainc_bbb(x, y, z):
     return _derivative(3, np.float64(x), np.float64(y), np.float64(z))
 
 
+@apart
 def _inverse(a, b, p, q):
     """Newton's method on the logarithm of the smaller tail, concave in the logit of ``x``: it converges.
 

@@ -12,28 +12,32 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad.kernels.math.beta import BERNOULLI
-from tapegrad.kernels.math.constants import INF, LARGEST, NAN
-from tapegrad.kernels.math.entropy import kl_div, log_ratio
-from tapegrad.kernels.math.exponential import exp, expm1
-from tapegrad.kernels.math.gamma import (
+from tapegrad.kernels.math.called import (
     digamma,
-    lgamma_near_two,
+    exp,
+    expm1,
+    gamma,
+    kl_div,
     lgamma_positive,
-    stirling_rest,
+    log,
+    log1p,
+    log_ratio,
+    ndtri,
+    power_any,
     trigamma,
     zeta,
 )
-from tapegrad.kernels.math.gamma_function import gamma
-from tapegrad.kernels.math.inverse_error import ndtri
-from tapegrad.kernels.math.logarithm import log, log1p
-from tapegrad.kernels.math.power import power_any
+from tapegrad.kernels.math.constants import INF, LARGEST, NAN
+from tapegrad.kernels.math.gamma import lgamma_near_two, stirling_rest
 from tapegrad.kernels.math.quadrature import CUT, HALF, NODES, WEIGHTS, exp_rest
+from tapegrad.kernels.twins import apart
 
 OPERANDS = np.float64
 SQRT_2PI = 2.5066282746310007
 MANY = 200.0  # from here on quadrature
 
 
+@apart
 def poisson(x, y):
     """``y**x exp(-y) / gamma(x + 1)`` (Loader 2000)."""
     a, x = np.float64(x), np.float64(y)
@@ -44,6 +48,7 @@ def poisson(x, y):
     return power_any(x, a) * exp(-x) / gamma(a + 1.0)
 
 
+@apart
 def gammainc_x(x, y):
     """The density ``y**(x - 1) exp(-y) / gamma(x)``."""
     a, x = np.float64(x), np.float64(y)
@@ -65,6 +70,7 @@ def _moment(order, s, second, third):
     return s * (s * s + 3.0 * second) + third
 
 
+@apart
 def _series(order, a, x):
     """Lower tail: the sum of ``x**(a + k) exp(-x) / gamma(a + k + 1)``, or its derivative by ``a``."""
     term = poisson(a, x)
@@ -94,6 +100,7 @@ def _series(order, a, x):
     return out
 
 
+@apart
 def _fraction(a, x):
     """Upper tail, by Legendre's continued fraction (modified Lentz algorithm)."""
     b = x + 1.0 - a
@@ -116,6 +123,7 @@ def _fraction(a, x):
     return gammainc_x(a, x) * x * h
 
 
+@apart
 def _small_complement(a, x):
     """Upper tail of ``x <= 1``, where it is the greater one: no ``1 - p``."""
     log_gamma = a * lgamma_near_two(a) - log1p(a) if a < 0.5 else lgamma_positive(a + 1.0)
@@ -131,6 +139,7 @@ def _small_complement(a, x):
     return -expm1(lower) - exp(lower) * out
 
 
+@apart
 def _score(a, x):
     """``log(x) - digamma(a)``."""
     if a < 10.0:
@@ -144,6 +153,7 @@ def _score(a, x):
     return log_ratio(x, a) + r * (0.5 + r * out)
 
 
+@apart
 def _tail(order, a, x):
     """The integral over a tail, the lower one for ``x <= a`` and else the upper one: its part of one sign.
 
@@ -187,6 +197,7 @@ def _edge(a, x):
     return 0.0 if x == 0 else -1.0
 
 
+@apart
 def _value(a, x, upper):
     edge = _edge(a, x)
     if edge != -1.0:
@@ -210,6 +221,7 @@ def gammaincc(x, y):
     return _value(np.float64(x), np.float64(y), True)
 
 
+@apart
 def _derivative(order, a, x):
     edge = _edge(a, x)
     if (a == 0) & (x > 0) & (x <= LARGEST):
@@ -235,6 +247,7 @@ def gammainc_3(x, y):
     return _derivative(3, np.float64(x), np.float64(y))
 
 
+@apart
 def _guess(a, p, q):
     """The logarithm of about where the lower tail is ``p``, the upper one ``q``."""
     low = (log(p) + lgamma_positive(a + 1.0)) / a
@@ -246,6 +259,7 @@ def _guess(a, p, q):
     return log(far) if (q < p) & (far > 0.2) else low
 
 
+@apart
 def _inverse(a, p, q):
     """Newton's method on the logarithm of the smaller tail, concave in that of ``x``: it converges."""
     if (a != a) | (p != p) | (a < 0) | (a > LARGEST) | (p < 0) | (q < 0):
