@@ -33,6 +33,7 @@ FIRST = (  # sections, in the order of the page; others follow
     "logic and bits",
 )
 LAST = ("creation", "dtypes")
+HEADING = 50  # letters
 VALUES = "(values)"  # behind a name: without derivative
 INTRODUCTION = """\
 # Coverage
@@ -113,8 +114,19 @@ def _dtypes(c: Coverage) -> str:
 def _derivatives(c: Coverage) -> str:
     if not c.order:
         return "-"
-    order = "any order" if c.order == float("inf") else f"order {c.order:g}"
-    return f"{order}, by {', '.join(c.by)}" if c.by else order
+    orders: dict[float, list[str]] = {}
+    for name, order in c.by:
+        orders.setdefault(order, []).append(name)
+    parts = [
+        f"{_order(order)} by {', '.join(names)}"
+        for order, names in sorted(orders.items(), reverse=True)
+        if order
+    ]
+    return "; ".join(parts) or _order(c.order)
+
+
+def _order(order: float) -> str:
+    return "any order" if order == float("inf") else f"order {order:g}"
 
 
 def _at_peer(c: Coverage, found: str | None) -> str:
@@ -154,7 +166,9 @@ def _groups(table: Sequence[Coverage]) -> dict[str, list[Coverage]]:
 
 def _title(section: str) -> str:
     """A heading from a section's title or from a docstring's first line."""
-    text = section.split(":")[0].replace("``", "`")
+    text = section.split(":")[0].split(";")[0].replace("``", "`")
+    if len(text) > HEADING:
+        text = text.split(", and ")[0] if ", and " in text else text.split(",")[0]
     return text[0].lower() + text[1:]
 
 

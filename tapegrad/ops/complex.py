@@ -15,7 +15,7 @@ import numpy as np
 
 from tapegrad.kernels import scalar as f
 from tapegrad.ops.record import as_operand, composite
-from tapegrad.ops.table import Sample, elementwise, ns, public
+from tapegrad.ops.table import POSITIVE, Sample, elementwise, ns, public
 from tapegrad.tensor import Tensor
 
 __all__ = ["angle", "polar", "view_as_complex", "view_as_real"]
@@ -125,7 +125,7 @@ def angle(z: Any, /, deg: bool = False) -> Tensor:
 
 @public(
     reference=lambda r, phi: r * (np.cos(phi) + 1j * np.sin(phi)),
-    samples=(Sample(((3,), (2, 3))),),
+    samples=(Sample(((3,), (2, 3)), domain=POSITIVE),),
     method=False,
 )
 @composite

@@ -298,6 +298,7 @@ def weights_of(name: str, w: Tensor, shape: tuple[int, ...], axis: Any) -> Tenso
         Sample(((2, 3, 4), (4, 2)), prepare=lambda x, w: (x, (2, 0), abs(w) + 1, True)),
     ],
     method=False,
+    kink="none",
 )
 @composite
 def average(

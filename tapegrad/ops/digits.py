@@ -64,7 +64,12 @@ class Parts(NamedTuple):
     integral: Tensor
 
 
-@public(reference=np.modf, samples=[Sample(((2, 3),), domain=Domain(1.1, 1.9))], method=False)
+@public(
+    reference=np.modf,
+    samples=[Sample(((2, 3),), domain=Domain(1.1, 1.9))],
+    method=False,
+    kink="1 by the rest, 0 by the whole",
+)
 @composite
 def modf(x: Any, /) -> Parts:
     """What is behind the point and what is in front of it, both with the sign of ``x``.

@@ -270,7 +270,7 @@ def _index_add(x: Any, dim: int, index: Any, source: Any, alpha: float = 1) -> A
 
 @public(
     reference=_index_add,
-    samples=[Sample(((3, 4),), args=(1, np.array([0, 2, 0]), np.int8([[1, 2, 3], [4, 5, 6], [7, 8, 9]])))],
+    samples=[Sample(((3, 4), (3, 3)), prepare=lambda x, source: (x, 1, np.array([0, 2, 0]), source))],
 )
 @also_named(src="source")
 @composite

@@ -444,7 +444,8 @@ def public(
         NumPy's name of the operation of two that it folds an axis with, or whose running results it
         gives: what ``np.add.reduce`` and ``np.add.accumulate`` ask for.
     kink : str
-        What the derivative is where there is none.  By default that of the rows which the function records.
+        What the derivative is where there is none.  By default that of the rows which the function records;
+        ``"none"`` if these do not tell.
     """
 
     def register(function: Callable) -> Callable:

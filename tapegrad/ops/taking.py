@@ -223,9 +223,18 @@ def _check_within(name: str, idx: Tensor, shape: tuple[int, ...], but: int = -1)
         raise ValueError(f"{name}: index of shape {own} does not fit inside shape {shape}, axis {but}")
 
 
+def _gather(x: Any, dim: int, index: Any) -> Any:
+    inside = tuple([slice(None) if k == dim else slice(n) for k, n in enumerate(index.shape)])
+    return np.take_along_axis(x[inside], index, dim)
+
+
 @public(
-    reference=lambda x, dim, index: np.take_along_axis(x[: len(index)], index, dim),
-    samples=[Sample(((3, 4),), args=(1, ROWS_OF_TWO)), Sample(((3, 4),), args=(1, np.zeros((3, 5), int)))],
+    reference=_gather,
+    samples=[
+        Sample(((3, 4),), args=(1, ROWS_OF_TWO)),
+        Sample(((4, 4),), args=(0, abs(ROWS_OF_FOUR))),
+        Sample(((3, 4),), args=(1, np.zeros((3, 5), int))),
+    ],
 )
 def gather(x: Any, /, dim: int, index: Any) -> Tensor:
     """PyTorch's ``gather``: elements by their index along an axis.
@@ -263,7 +272,10 @@ def _scatter_add(x: Any, dim: int, index: Any, source: Any) -> Any:
 
 @public(
     reference=_scatter_add,
-    samples=[Sample(((3, 4),), args=(1, ROWS_OF_TWO, np.int8([[1, 2, 9], [3, 4, 9]])))],
+    samples=[
+        Sample(((3, 4), (2, 3)), prepare=lambda x, source: (x, 1, ROWS_OF_TWO, source)),
+        Sample(((4, 4), (2, 4)), prepare=lambda x, source: (x, 0, abs(ROWS_OF_FOUR), source)),
+    ],
 )
 @also_named(src="source")
 @composite

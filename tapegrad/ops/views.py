@@ -24,7 +24,7 @@ from tapegrad.ops.movement import (
     squeeze_layout,
     view,
 )
-from tapegrad.ops.record import as_operand, record_layout
+from tapegrad.ops.record import as_operand, conjugated, record_layout
 from tapegrad.ops.table import Sample, public
 from tapegrad.spec import broadcast_shapes
 from tapegrad.tensor import Tensor
@@ -184,7 +184,6 @@ def swapaxes(x: Any, /, axis1: int, axis2: int) -> Tensor:
 @public(
     reference=lambda x: np.swapaxes(x, -1, -2),
     samples=[MATRIX, Sample(((2, 3, 4),))],
-    aliases=("adjoint",),
     also=("linalg",),
 )
 def matrix_transpose(x: Any, /) -> Tensor:
@@ -205,6 +204,31 @@ def matrix_transpose(x: Any, /) -> Tensor:
     if x._spec.ndim < 2:
         raise ValueError(f"matrix_transpose: at least two axes are needed, not shape {x._spec.shape}")
     return swapaxes(x, -1, -2)
+
+
+@public(
+    reference=lambda x: np.conj(np.swapaxes(x, -1, -2)),
+    samples=[MATRIX, Sample(((2, 3, 4),))],
+    also=("linalg",),
+)
+def adjoint(x: Any, /) -> Tensor:
+    """The conjugate with its last two axes exchanged, as ``torch.adjoint``; a view of real numbers.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two axes.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.adjoint(tg.tensor([[1.0 + 2.0j, 0.0]])).tolist()
+    [[(1-2j)], [-0j]]
+    """
+    x = as_operand(x, "adjoint")
+    if x._spec.ndim < 2:
+        raise ValueError(f"adjoint: at least two axes are needed, not shape {x._spec.shape}")
+    return conjugated(swapaxes(x, -1, -2))
 
 
 @public(

@@ -24,7 +24,7 @@ __all__ = ["Coverage", "coverage"]
 
 KINDS = {"bool": ("bool",), "int": ("int64",), "float": ("float64", "float32"), "complex": ("complex128",)}
 ORDERS = 4  # recorded; where these exist, so do further ones
-GUESSES = (Sample(((4, 2),)), Sample(((4, 2), (4, 2))))  # for functions without samples
+GUESSES = (Sample(((3, 3),)), Sample(((4, 2),)), Sample(((4, 2), (4, 2))))  # for functions without samples
 
 
 class Coverage(NamedTuple):
@@ -37,7 +37,7 @@ class Coverage(NamedTuple):
     section: str
     dtypes: tuple[str, ...]  # of "bool", "int", "float", "complex"
     order: float  # highest order of derivative: 0, a number, or infinity
-    by: tuple[str, ...]  # the operands it has derivatives by, where not by all of floating dtype
+    by: tuple[tuple[str, float], ...]  # operands with their orders, where these differ
     kink: str  # what the derivative is where there is none
     doc: str
 
@@ -110,13 +110,13 @@ def _describe(entry: Row | Public | Plain) -> Coverage:
     try:
         if isinstance(entry, Plain):
             return _plain(entry)
-        dtypes, order, by, kink = _of_row(entry) if isinstance(entry, Row) else _of_public(entry)
+        dtypes, orders, kink = _of_row(entry) if isinstance(entry, Row) else _of_public(entry)
     finally:
         current.tape = kept
-    home, section = entry.home, entry.section
-    return Coverage(
-        entry.name, entry.aliases, entry.also, home, section, dtypes, order, by, kink, entry.doc.rstrip(".")
-    )
+    by = tuple(orders.items()) if len(set(orders.values())) > 1 else ()
+    order = max(orders.values(), default=0.0)
+    home, section, doc = entry.home, entry.section, entry.doc.strip().split("\n")[0].rstrip(".")
+    return Coverage(entry.name, entry.aliases, entry.also, home, section, dtypes, order, by, kink, doc)
 
 
 # --- dtypes ---------------------------------------------------------------------------------------
@@ -154,13 +154,10 @@ def _of_row(row: Row) -> tuple:
         operands = draw_row(row, [(2,)] * row.arity, rng, dtype)
         yield lambda: function(*map(ns.tensor, operands))
 
-    by: tuple[str, ...] = ()
-    order = 0.0
+    orders: dict[str, float] = {}
     if any(row.rules):
-        order = _order(function, draw_row(row, [(2,)] * row.arity, rng))
-        if row.dtype_rule != "where" and not all(row.rules):
-            by = tuple(name for name, rule in zip("xyz", row.rules) if rule is not None)
-    return _taken(attempts), order, by, _kink_of_row(row)
+        orders = _orders(function, draw_row(row, [(2,)] * row.arity, rng), "xyz")
+    return _taken(attempts), orders, _kink_of_row(row)
 
 
 def _of_public(entry: Public) -> tuple:
@@ -188,67 +185,67 @@ def _of_public(entry: Public) -> tuple:
     smooth = [s for s in entry.samples if s.differentiable and np.dtype(s.dtype).kind in "fc"]
     smooth = smooth or [s._replace(dtype="float64") for s in entry.samples]
     if not entry.differentiable or not smooth:
-        return _taken(attempts), 0.0, (), ""
-    by = _differentiated_by(entry, smooth, rng)
+        return _taken(attempts), {}, ""
+    parameters = [p.name for p in inspect.signature(entry.function).parameters.values()]
     kinks: dict[str, dict[str, None]] = {}
-    order = np.inf
+    orders: dict[str, float] = {}
     for k, sample in enumerate(smooth):
         operands, bind = draw_sample(sample, rng)
-        order = min(order, _order(bind(entry.function), operands, kinks, ORDERS if k == 0 else 1))
-    return _taken(attempts), order, by, entry.kink or _joined(kinks, entry)
+        places = [len(sample.prefix) + (0 if sample.packed else i) for i in range(len(operands))]
+        names = [parameters[min(place, len(parameters) - 1)] for place in places]
+        for name, order in _orders(
+            bind(entry.function), operands, names, kinks, ORDERS if k == 0 else 1
+        ).items():
+            known = orders.get(name, 0.0)
+            orders[name] = min(known, order) if known and order else max(known, order)
+    kink = entry.kink or _joined(kinks, entry)
+    return _taken(attempts), orders, "" if kink == "none" else kink
 
 
 def _flat(value: Any) -> list:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _differentiated_by(entry: Public, samples: Sequence[Sample], rng: np.random.Generator) -> tuple[str, ...]:
-    """Names of the operands that results have derivatives by, if there are others of floating dtype."""
-    yes: dict[str, None] = {}
-    no: dict[str, None] = {}
-    parameters = [p.name for p in inspect.signature(entry.function).parameters.values()]
-    for sample in samples:
-        operands, bind = draw_sample(sample, rng)
-        function = bind(entry.function)
-        for k in range(len(operands)):
-            current.tape = Tape()
-            place = len(sample.prefix) + (0 if sample.packed else k)
-            name = parameters[min(place, len(parameters) - 1)]
-            inputs = [ns.tensor(a, requires_grad=i == k) for i, a in enumerate(operands)]
-            try:
-                outs = floating(function(*inputs))
-            except ValueError:  # refused: there is no such derivative
-                outs = []
-            (yes if any(o.requires_grad for o in outs) else no)[name] = None
-    return tuple(yes) if any(name not in yes for name in no) else ()
-
-
 # --- orders of derivatives ------------------------------------------------------------------------
 
 
-def _order(
+def _orders(
     function: Callable,
     operands: Sequence[np.ndarray],
+    names: Sequence[str],
     kinks: dict[str, dict[str, None]] | None = None,
     orders: int = ORDERS,
+) -> dict[str, float]:
+    """Record derivatives by each operand, of higher and higher order; the highest that there is.
+
+    Nothing is computed.
+    """
+    found: dict[str, float] = {}
+    for k, operand in enumerate(operands):
+        if operand.dtype.kind in "fc":
+            current.tape = Tape()
+            inputs = [ns.tensor(a, requires_grad=i == k) for i, a in enumerate(operands)]
+            order = _order(function, inputs, inputs[k], kinks, orders)
+            found[names[k]] = max(found.get(names[k], 0.0), order)
+    return found
+
+
+def _order(
+    function: Callable, inputs: list, x: Any, kinks: dict[str, dict[str, None]] | None, orders: int
 ) -> float:
-    """Record derivatives of higher and higher order; the highest that there is (nothing is computed)."""
-    current.tape = Tape()
-    inputs = [ns.tensor(a, requires_grad=a.dtype.kind in "fc") for a in operands]
-    leaves = [x for x in inputs if x.requires_grad]
-    outs = [o for o in floating(function(*inputs)) if o.requires_grad]
-    if kinks is not None and outs:
-        _collect(outs, kinks)
-    for order in range(1, orders + 1):
-        if not outs:
-            break
-        weights = [np.ones(o.shape, o.dtype) for o in outs]
-        try:
-            found = gradients(outs, leaves, weights, create_graph=True)
-        except (NotImplementedError, RuntimeError, ValueError, TypeError):
-            return order - 1
-        outs = [o for o in floating([g for g in found if g is not None]) if o.requires_grad]
-    return np.inf
+    order = 0
+    try:
+        outs = [o for o in floating(function(*inputs)) if o.requires_grad]
+        if kinks is not None and outs:
+            _collect(outs, kinks)
+        while outs and order < orders:
+            weights = [np.ones(o.shape, o.dtype) for o in outs]
+            (g,) = gradients(outs, [x], weights, create_graph=True)
+            order += 1
+            outs = [o for o in floating([] if g is None else [g]) if o.requires_grad]
+    except (NotImplementedError, RuntimeError, ValueError, TypeError):  # there are no further ones
+        return order
+    return np.inf if order else 0.0
 
 
 # --- kinks ----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -64,12 +65,14 @@ PEERS = {
 SPELLINGS: dict[str, dict[str, str]] = {
     "torch": {
         "astype": "Tensor.to",
+        "embedding": "nn.functional.embedding",
         "equal": "eq",
         "fill_diagonal": "Tensor.fill_diagonal_",
         "max": "amax",
         "min": "amin",
         "put_along_axis": "Tensor.scatter_",
-        "special.kl_div": "",
+        "kl_div": "",
+        "resize": "",
         "split": "tensor_split",
         "tile": "tile",
         "unique_all": "unique",
@@ -85,10 +88,10 @@ SPELLINGS: dict[str, dict[str, str]] = {
         "conv_transpose1d": "lax.conv_transpose",
         "conv_transpose2d": "lax.conv_transpose",
         "gather": "",
+        "polar": "",
         "max_pool1d": "lax.reduce_window",
         "max_pool2d": "lax.reduce_window",
         "scatter_add": "",
-        "special.huber": "",
         "tensor": "numpy.array",
         "topk": "lax.top_k",
     },
@@ -112,12 +115,8 @@ class Found(NamedTuple):
 
 @functools.cache
 def installed(peer: str) -> bool:
-    """Whether the library can be imported."""
-    try:
-        importlib.import_module(PEERS[peer].package)
-    except ImportError:
-        return False
-    return True
+    """Whether the library is there (it is not imported)."""
+    return importlib.util.find_spec(PEERS[peer].package) is not None
 
 
 def ask(peer: str, name: str, aliases: Sequence[str] = ()) -> Found | None:
@@ -143,11 +142,12 @@ def ask(peer: str, name: str, aliases: Sequence[str] = ()) -> Found | None:
     library = PEERS[peer]
     homes = (*library.inner.get(inner, ()), *library.homes) if inner != "stats" else library.inner[inner]
     paths = [f"{home}.{n}".lstrip(".") for home in homes for n in (bare, *aliases)]
+    answers = []
     for path in [spelling] if spelling else paths:
         found = function(peer, path)
         if found is not None:
-            return Found(path, peer == "autograd" and not _autograd_differentiates(found))
-    return None
+            answers.append(Found(path, peer == "autograd" and not _autograd_differentiates(found)))
+    return min(answers, key=lambda answer: answer.values_only, default=None)  # the first with derivatives
 
 
 @functools.cache

@@ -94,6 +94,7 @@ class SlogdetResult(NamedTuple):
     home="linalg",
     reference=np.linalg.slogdet,
     samples=[Sample(((3, 3),), prepare=adjusted(9.0)), Sample(((2, 4, 4),), prepare=adjusted(-9.0))],
+    kink="an error at singular matrices",
 )
 @composite
 def slogdet(x: Any, /) -> SlogdetResult:
@@ -125,6 +126,7 @@ def slogdet(x: Any, /) -> SlogdetResult:
     home="linalg",
     reference=np.linalg.det,
     samples=[Sample(((3, 3),), prepare=adjusted(9.0)), Sample(((2, 4, 4),), prepare=adjusted(-4.0))],
+    kink="an error at singular matrices",
 )
 @composite
 def det(x: Any, /) -> Tensor:

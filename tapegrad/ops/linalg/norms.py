@@ -14,10 +14,12 @@ from tapegrad.ops.linalg.svd import svdvals
 from tapegrad.ops.movement import permuted, reshaped
 from tapegrad.ops.record import as_inexact, composite
 from tapegrad.ops.reduce import torch_names
-from tapegrad.ops.table import Sample, ns, public
+from tapegrad.ops.table import Sample, ns, public, section
 from tapegrad.tensor import Tensor
 
 __all__ = ["cond", "matrix_norm", "norm"]
+
+section("norms")
 
 SUMS = (1, math.inf)
 

@@ -14,11 +14,13 @@ from tapegrad.ops.linalg.arguments import adjusted
 from tapegrad.ops.linalg.solve import inv, solve
 from tapegrad.ops.movement import RESHAPE, broadcasted, narrow, permuted, reshaped
 from tapegrad.ops.record import as_operand, cast, composite, record_layout
-from tapegrad.ops.table import Sample, ns, public
+from tapegrad.ops.table import Sample, ns, public, section
 from tapegrad.spec import broadcast_shapes, result_dtype
 from tapegrad.tensor import Tensor, tensor_from_array
 
 __all__ = ["cross", "diagonal", "matrix_power", "multi_dot", "tensorinv", "tensorsolve", "trace"]
+
+section("products of matrices and vectors")
 
 
 @public(

@@ -6,7 +6,9 @@ import math
 
 from tapegrad.kernels import scalar as f
 from tapegrad.ops.references import special
-from tapegrad.ops.table import POSITIVE, REAL, UNIT, Domain, elementwise
+from tapegrad.ops.table import POSITIVE, REAL, UNIT, Domain, elementwise, section
+
+section("error functions")
 
 HALF_SQRT_PI = 0.5 * math.sqrt(math.pi)
 SQRT_2PI = math.sqrt(2.0 * math.pi)

@@ -223,6 +223,7 @@ def inv_boxcox1p(y: Any, lmbda: Any, /) -> Tensor:
     ),
     method=False,
     home="special",
+    kink="none",
 )
 @composite
 def huber(delta: Any, r: Any, /) -> Tensor:
