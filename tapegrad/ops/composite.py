@@ -341,7 +341,7 @@ def average(
     w = weights_of("average", as_inexact(weights, "average"), x._spec.shape, axis)
     total = ns.sum(w, axis=axis, keepdims=keepdims)
     out = ns.sum(x * w, axis=axis, keepdims=keepdims) / total
-    return (out, total) if returned else out
+    return (out, cast(total, out._spec.dtype)) if returned else out
 
 
 section("norms")

@@ -300,9 +300,16 @@ def histogram(
     return (_normed(total, [edges]) if density else total), edges
 
 
+POINTS = np.int8([[0, 1], [3, 2], [1, 0], [2, 3]])
+BINS = [np.int8([0, 2, 4]), np.int8([0, 1, 4])]
+
+
 @public(
     reference=np.histogram2d,
-    samples=[Sample(((6,), (6,)), {"bins": (2, 3)}, differentiable=False)],
+    samples=[
+        Sample(((6,), (6,)), {"bins": (2, 3)}, differentiable=False),
+        Sample(((4,),), prefix=(POINTS[:, 0], POINTS[:, 1], BINS, None, True), domain=Domain(0.5, 2.0)),
+    ],
     method=False,
 )
 @composite
@@ -372,7 +379,10 @@ def _grid(
 
 @public(
     reference=np.histogramdd,
-    samples=[Sample(((6, 2),), {"bins": (2, 3)}, differentiable=False)],
+    samples=[
+        Sample(((6, 2),), {"bins": (2, 3)}, differentiable=False),
+        Sample(((4,),), prefix=(POINTS, BINS, None, True), domain=Domain(0.5, 2.0)),
+    ],
     method=False,
 )
 @composite
