@@ -23,7 +23,7 @@ LIBRARIES = [name for name in ("torch", "jax") if installed(name)]
 pytestmark = pytest.mark.skipif(not LIBRARIES, reason="neither PyTorch nor JAX is installed")
 
 TOLERANCE = 1e-10
-FEW = 4
+FEW = 3
 SHAPES = ((2, 1), (1, 3), (2, 3))
 RENAMED = {  # PyTorch's names of arguments
     "axis": "dim", "axis1": "dim1", "axis2": "dim2", "k": "diagonal", "keepdims": "keepdim",
@@ -47,6 +47,7 @@ EXCEPTIONS = {
         "argpartition": "may order each side as it likes",
         "partition": "may order each side as it likes",
         "sign: complex gradients": "0, as for real operands",
+        "stats.multinomial.logpmf: gradients": "by all probabilities; our last is SciPy's, what is left",
         **{f"{name}: gradients": "0, as if values were indices" for name in DISTINCT},
     },
 }
@@ -56,6 +57,22 @@ COMPARABLE: dict[str, Callable] = {
     "linalg.lstsq": lambda out: out[0],
     "linalg.svd": lambda out: squares(*out) if isinstance(out, tuple) else out,
 }
+
+
+def located(shapes, make):
+    """A density of PyTorch's, called as SciPy's: shapes, then location and scale."""
+
+    def adapt(f):
+        def call(x, *p):
+            torch = importlib.import_module("torch")
+            loc, scale = [*p[shapes:], *(0.0, torch.tensor(1.0))[len(p) - shapes :]]
+            return f(make(torch.distributions, *p[:shapes], scale), x - loc)
+
+        return call
+
+    return adapt
+
+
 TORCH: dict[str, Callable] = {  # other defaults, or the same arguments in another form
     "linalg.qr": lambda f: lambda a, mode="reduced": f(a, mode)[1] if mode == "r" else f(a, mode),
     "sign": lambda f: importlib.import_module("torch").sgn,
@@ -68,6 +85,16 @@ TORCH: dict[str, Callable] = {  # other defaults, or the same arguments in anoth
     "tensordot": lambda f: lambda x, y, axes=2: f(x, y, dims=axes),
     "transpose": lambda f: lambda x, axes=None: x.permute(*(range(x.ndim)[::-1] if axes is None else axes)),
     "var": lambda f: lambda x, **k: f(x, **{"correction": k.pop("ddof", 0), **k}),
+    "stats.categorical.logpmf": lambda f: (
+        lambda k, p: f(importlib.import_module("torch").distributions.Categorical(p), k)
+    ),
+    "stats.halfnorm.cdf": located(0, lambda d, scale: d.HalfNormal(scale)),
+    "stats.halfnorm.logpdf": located(0, lambda d, scale: d.HalfNormal(scale)),
+    "stats.invgamma.logpdf": located(1, lambda d, a, scale: d.InverseGamma(a, scale)),
+    "stats.lognorm.cdf": located(1, lambda d, s, scale: d.LogNormal(scale.log(), s)),
+    "stats.lognorm.logpdf": located(1, lambda d, s, scale: d.LogNormal(scale.log(), s)),
+    "stats.weibull_min.cdf": located(1, lambda d, c, scale: d.Weibull(scale, c)),
+    "stats.weibull_min.logpdf": located(1, lambda d, c, scale: d.Weibull(scale, c)),
 }
 JAX: dict[str, Callable] = {
     "cummax": lambda f: lambda x, axis=None: f(x.ravel(), 0) if axis is None else f(x, axis % x.ndim),
@@ -80,6 +107,9 @@ JAX: dict[str, Callable] = {
 UNCOMPARED = {
     "argpartition: values": "the order on each side is free",
     "partition: values": "the order on each side is free",
+    "stats.beta.cdf: gradients": "JAX has none by the shapes",
+    "stats.beta.sf: gradients": "JAX has none by the shapes",
+    "stats.multinomial.logpmf: gradients": "an exception",
     **{f"{name}: gradients": "PyTorch has none, JAX's are 0" for name in DISTINCT},
 }
 

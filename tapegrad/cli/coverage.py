@@ -134,8 +134,8 @@ def _at_peer(c: Coverage, found: str | None) -> str:
     if found is None:
         return ""
     path, _, rest = found.partition(" ")
-    name = path.rpartition(".")[2]
-    mark = "✓" if name in (c.name.rpartition(".")[2], *c.aliases) else f"`{path}`"
+    same = any(f".{path}".endswith(f".{name}") for name in (c.bare, *c.aliases))
+    mark = "✓" if same else f"`{path}`"
     return f"{mark} {rest}".strip()
 
 
@@ -208,12 +208,12 @@ def page(table: Sequence[Coverage], answers: dict[str, Any]) -> str:
         also = [c for c in table if c.also and SPACES.get(c.also[0]) == title]
         if also:
             lines += [
-                "Found here, too: " + ", ".join(f"`{c.name.rpartition('.')[2]}`" for c in also) + ".",
+                "Found here, too: " + ", ".join(f"`{c.bare}`" for c in also) + ".",
                 "",
             ]
         rows = []
         for c in functions:
-            names = ", ".join(f"`{n}`" for n in (c.name.rpartition(".")[2], *c.aliases))
+            names = ", ".join(f"`{n}`" for n in (c.bare, *c.aliases))
             there = known.get(c.name)
             others = [_at_peer(c, there.get(peer)) if there is not None else "?" for peer in PEERS]
             rows.append((names, _dtypes(c), _derivatives(c), c.kink, *others))

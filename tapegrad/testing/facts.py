@@ -41,6 +41,11 @@ class Coverage(NamedTuple):
     kink: str  # what the derivative is where there is none
     doc: str
 
+    @property
+    def bare(self) -> str:
+        """The name inside of the namespace."""
+        return self.name.removeprefix(f"{self.home}.")
+
 
 def coverage(names: Sequence[str] | None = None) -> list[Coverage]:
     """Say what tapegrad's functions take and what derivatives they have.

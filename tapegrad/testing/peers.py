@@ -61,6 +61,17 @@ PEERS = {
     ),
 }
 
+# tapegrad's and PyTorch's distributions; these have ``log_prob``, and the first ones ``cdf``.
+DISTRIBUTIONS = {
+    "norm": "Normal", "expon": "Exponential", "lognorm": "LogNormal", "cauchy": "Cauchy",
+    "laplace": "Laplace", "weibull_min": "Weibull", "uniform": "Uniform", "halfnorm": "HalfNormal",
+    "gamma": "Gamma", "gumbel_r": "Gumbel", "t": "StudentT", "beta": "Beta",
+    "invgamma": "InverseGamma", "poisson": "Poisson", "binom": "Binomial",
+    "nbinom": "NegativeBinomial", "bernoulli": "Bernoulli", "geom": "Geometric",
+    "multivariate_normal": "MultivariateNormal", "dirichlet": "Dirichlet",
+    "multinomial": "Multinomial", "categorical": "Categorical",
+}  # fmt: skip
+
 # What is spelt otherwise, below the package; "" where a function of the name means something else.
 SPELLINGS: dict[str, dict[str, str]] = {
     "torch": {
@@ -79,6 +90,15 @@ SPELLINGS: dict[str, dict[str, str]] = {
         "unique_counts": "unique",
         "unique_inverse": "unique",
         "unique_values": "unique",
+        **{
+            f"stats.{ours}.{density}": f"distributions.{theirs}.log_prob"
+            for ours, theirs in DISTRIBUTIONS.items()
+            for density in ("logpdf", "logpmf")
+        },
+        **{
+            f"stats.{ours}.cdf": f"distributions.{theirs}.cdf"
+            for ours, theirs in list(DISTRIBUTIONS.items())[:10]
+        },
     },
     "jax": {
         "avg_pool1d": "lax.reduce_window",
@@ -138,7 +158,7 @@ def ask(peer: str, name: str, aliases: Sequence[str] = ()) -> Found | None:
     spelling = SPELLINGS[peer].get(name)
     if spelling == "":
         return None
-    inner, _, bare = name.rpartition(".")
+    inner, bare = name.split(".", 1) if "." in name else ("", name)
     library = PEERS[peer]
     homes = (*library.inner.get(inner, ()), *library.homes) if inner != "stats" else library.inner[inner]
     paths = [f"{home}.{n}".lstrip(".") for home in homes for n in (bare, *aliases)]
