@@ -50,8 +50,15 @@ def test_tangents_of_elementwise_rows(row):
     rng = np.random.default_rng(0)
     for shapes in (((5,),) * row.arity, ROW_SHAPES[: row.arity]):
         operands = draw_row(row, shapes, rng, integer_row(row))
-        if active(row_function(row)(*map(tg.tensor, operands))):
+        for k, rule in enumerate(row.rules):
+            if rule is None and row.dtype_rule == "float":  # the order of a family: a whole number
+                operands[k] = np.ones(operands[k].shape, np.int8)
+        if not active(row_function(row)(*map(tg.tensor, operands))):
+            continue
+        try:
             Check(modes=("fwd",)).run(row_function(row), operands, 1)
+        except NotImplementedError as error:  # the last derivative of a family
+            assert not row.public and "there are derivatives by its first" in str(error)
 
 
 @pytest.mark.parametrize("entry", list(PUBLIC.values()), ids=lambda e: e.name)
