@@ -1,8 +1,9 @@
 """Log-densities and distribution functions of the usual distributions, as SciPy parametrises them.
 
 Each distribution is an object with the methods that its row in ``tapegrad.ops.stats`` makes possible:
-``logpdf``, ``pdf`` (``logpmf``, ``pmf`` for counts), ``cdf``, ``sf``, ``logcdf``, ``logsf``.  All arguments
-may be Tensors, arrays or numbers, and gradients flow to each.
+``logpdf``, ``pdf`` (``logpmf``, ``pmf`` for counts), ``cdf``, ``sf``, ``logcdf``, ``logsf``, ``ppf``.  All
+arguments may be Tensors, arrays or numbers, and gradients flow to each.  Called with parameters alone, it
+keeps them.
 
 >>> import tapegrad as tg
 >>> tg.stats.norm.logpdf(tg.tensor([0.0, 1.0]), loc=0.0, scale=2.0)
@@ -16,6 +17,7 @@ tensor(0.5000)
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from tapegrad.ops.namespace import spaces
 
@@ -33,6 +35,27 @@ class Distribution:
 
     def __repr__(self) -> str:
         return f"<tapegrad.stats.{self.__name__}>"
+
+    def __call__(self, *parameters: Any, **named: Any) -> Frozen:
+        """Fix the parameters: ``norm(0.0, 2.0).logpdf(x)`` is ``norm.logpdf(x, 0.0, 2.0)``."""
+        return Frozen(self, parameters, named)
+
+
+class Frozen:
+    """A distribution with its parameters."""
+
+    def __init__(self, distribution: Distribution, parameters: tuple, named: dict[str, Any]) -> None:
+        self._distribution, self._parameters, self._named = distribution, parameters, named
+
+    def __getattr__(self, name: str) -> Callable:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        method = getattr(self._distribution, name)  # its error, if there is none
+        return lambda x, /: method(x, *self._parameters, **self._named)
+
+    def __repr__(self) -> str:
+        given = [repr(p) for p in self._parameters] + [f"{n}={v!r}" for n, v in self._named.items()]
+        return f"{self._distribution!r}({', '.join(given)})"
 
 
 def _distributions() -> dict[str, Distribution]:

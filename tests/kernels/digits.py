@@ -29,6 +29,7 @@ SPECIAL_FILES = {
     "bessel",
     "bessel_modified",
     "beta",
+    "densities",
     "entropy",
     "gamma_function",
     "incomplete_beta",

@@ -326,6 +326,45 @@ CASES = {
     "betainc_aab": Case(lambda a, b, x: moments(beta_weight(a, b, x), 2, 1), BETAS[:1], 40000, 4),
     "betainc_abb": Case(lambda a, b, x: moments(beta_weight(a, b, x), 1, 2), BETAS[:1], 40000, 4),
     "betainc_bbb": Case(lambda a, b, x: moments(beta_weight(a, b, x), 0, 3), BETAS[:1], 40000, 4),
+    "gamma_log": Case(
+        lambda a, x: (a - 1) * mp.log(x) - x - mp.loggamma(a),
+        (
+            about(around(0.5, 5.0), 1.0),
+            about(around(9.0, 150.0), 2.0),
+            about(magnitudes(200.0, 1e6, False), 2.0),
+        ),
+        40,
+        40,
+    ),
+    "beta_log": Case(
+        lambda a, b, x: (
+            (a - 1) * mp.log(x)
+            + (b - 1) * mp.log1p(-x)
+            + mp.loggamma(a + b)
+            - mp.loggamma(a)
+            - mp.loggamma(b)
+        ),
+        (
+            about_mean(around(9.0, 150.0), around(9.0, 150.0), 1.0),
+            about_mean(magnitudes(200.0, 1e6, False), magnitudes(200.0, 1e6, False), 1.0),
+        ),
+        100,
+        40,
+    ),
+    "t_log": Case(
+        lambda n, t: (
+            mp.loggamma((n + 1) / 2)
+            - mp.loggamma(n / 2)
+            - mp.log(n * mp.pi) / 2
+            - (n + 1) / 2 * mp.log1p(t * t / n)
+        ),
+        (
+            both(around(0.5, 20.0), around(-10.0, 10.0)),
+            both(magnitudes(1.0, 1e9, False), around(-10.0, 10.0)),
+        ),
+        12,
+        40,
+    ),
     "log1prel": Case(lambda x: mp.log1p(x) / x, (around(-0.99, 5.0), magnitudes(1.0, 1e30, False), TINY), 3),
     "log1prel_n": Case(
         lambda n, x: mp.hyp2f1(n + 1, n + 1, n + 2, -x) / (n + 1),

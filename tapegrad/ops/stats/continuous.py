@@ -60,9 +60,23 @@ distribution(
         sf=lambda y: ns.ndtr(-y),
         logcdf=lambda y: ns.special.log_ndtr(y),
         logsf=lambda y: ns.special.log_ndtr(-y),
+        ppf=lambda q: ns.special.ndtri(q),
         example=(0.5,),
     )
 )
+
+
+def _t_ppf(q: Any, df: Any) -> Any:
+    low = ns.less(q, 0.5)
+    z = ns.special.betaincinv(0.5 * df, 0.5 * df, ns.where(low, q, 1.0 - q))
+    out = ns.sqrt(df) * (z - 0.5) / ns.sqrt(z * (1.0 - z))
+    return ns.where(low, out, -out)
+
+
+def _log1mexp(x: Any) -> Any:
+    """``log(1 - exp(-x))`` of positive numbers."""
+    near = ns.less(x, LOG_2)
+    return ns.where(near, ns.log(-ns.expm1(-ns.where(near, x, 1.0))), ns.log1p(-ns.exp(-x)))
 
 
 def _t_quantile(y: Any, df: Any) -> Any:
@@ -76,17 +90,14 @@ distribution(
     Distribution(
         "t",
         ("df",),
-        lambda y, df: (
-            -ns.special.betaln(0.5, 0.5 * df)
-            - 0.5 * ns.log(df)
-            - 0.5 * (df + 1.0) * ns.log1p(ns.square(y) / df)
-        ),
+        lambda y, df: ns.t_log(df, y),
         _line,
         0.0,
         "Student's t distribution with ``df`` degrees of freedom",
         valid=_positive,
         cdf=lambda y, df: ns.special.betainc(0.5 * df, 0.5 * df, _t_quantile(y, df)),
         sf=lambda y, df: ns.special.betainc(0.5 * df, 0.5 * df, _t_quantile(-y, df)),
+        ppf=_t_ppf,
         arguments=_anywhere,
         example=(0.5, 3.0),
     )
@@ -95,13 +106,14 @@ distribution(
     Distribution(
         "gamma",
         ("a",),
-        lambda y, a: ns.xlogy(a - 1.0, y) - y - ns.lgamma(a),
+        lambda y, a: ns.gamma_log(a, y),
         _half_line,
         1.0,
         "the gamma distribution with shape ``a`` (and rate ``1 / scale``)",
         valid=_positive,
         cdf=lambda y, a: ns.special.gammainc(a, y),
         sf=lambda y, a: ns.special.gammaincc(a, y),
+        ppf=lambda q, a: ns.special.gammaincinv(a, q),
         arguments=_above_zero,
         example=(0.5, 3.0),
     )
@@ -110,13 +122,14 @@ distribution(
     Distribution(
         "beta",
         ("a", "b"),
-        lambda y, a, b: ns.xlogy(a - 1.0, y) + ns.xlog1py(b - 1.0, -y) - ns.special.betaln(a, b),
+        lambda y, a, b: ns.beta_log(a, b, y),
         _unit,
         0.5,
         "the beta distribution",
         valid=_positive,
         cdf=lambda y, a, b: ns.special.betainc(a, b, y),
-        sf=lambda y, a, b: ns.special.betainc(b, a, 1.0 - y),
+        sf=lambda y, a, b: ns.special.betaincc(a, b, y),
+        ppf=lambda q, a, b: ns.special.betaincinv(a, b, q),
         arguments=_between,
         example=(0.5, 2.0, 3.0),
     )
@@ -131,7 +144,9 @@ distribution(
         "the exponential distribution with mean ``scale``",
         cdf=lambda y: -ns.expm1(-y),
         sf=lambda y: ns.exp(-y),
+        logcdf=lambda y: _log1mexp(y),
         logsf=lambda y: -y,
+        ppf=lambda q: -ns.log1p(-q),
         arguments=_above_zero,
         example=(0.5,),
     )
@@ -149,6 +164,7 @@ distribution(
         sf=lambda y, s: ns.ndtr(-ns.log(y) / s),
         logcdf=lambda y, s: ns.special.log_ndtr(ns.log(y) / s),
         logsf=lambda y, s: ns.special.log_ndtr(-ns.log(y) / s),
+        ppf=lambda q, s: ns.exp(s * ns.special.ndtri(q)),
         arguments=_above_zero,
         example=(0.5, 0.75),
     )
@@ -163,9 +179,18 @@ distribution(
         "the Cauchy distribution",
         cdf=lambda y: ns.atan2(ns.ones_like(y), -y) / math.pi,
         sf=lambda y: ns.atan2(ns.ones_like(y), y) / math.pi,
+        ppf=lambda q: ns.where(ns.less(q, 0.5), -1.0, 1.0) / ns.tan(math.pi * ns.minimum(q, 1.0 - q)),
         example=(0.5,),
     )
 )
+
+
+def _log_half(y: Any) -> Any:
+    """``logcdf`` of the Laplace distribution."""
+    tail = -ns.abs(y) - LOG_2
+    return ns.where(ns.less(y, 0.0), tail, ns.log1p(-ns.exp(tail)))
+
+
 distribution(
     Distribution(
         "laplace",
@@ -176,6 +201,9 @@ distribution(
         "the Laplace distribution (the derivative at its peak is 0)",
         cdf=lambda y: ns.where(ns.less(y, 0.0), 0.5 * ns.exp(-ns.abs(y)), 1.0 - 0.5 * ns.exp(-ns.abs(y))),
         sf=lambda y: ns.where(ns.greater(y, 0.0), 0.5 * ns.exp(-ns.abs(y)), 1.0 - 0.5 * ns.exp(-ns.abs(y))),
+        logcdf=lambda y: _log_half(y),
+        logsf=lambda y: _log_half(-y),
+        ppf=lambda q: ns.where(ns.less(q, 0.5), 1.0, -1.0) * ns.log(2.0 * ns.minimum(q, 1.0 - q)),
         example=(0.5,),
     )
 )
@@ -191,6 +219,7 @@ distribution(
         sf=lambda y: ns.sigmoid(-y),
         logcdf=lambda y: ns.log_sigmoid(y),
         logsf=lambda y: ns.log_sigmoid(-y),
+        ppf=lambda q: ns.logit(q),
         example=(0.5,),
     )
 )
@@ -198,14 +227,16 @@ distribution(
     Distribution(
         "weibull_min",
         ("c",),
-        lambda y, c: ns.log(c) + ns.xlogy(c - 1.0, y) - y**c,
+        lambda y, c: ns.log(c) + ns.xlogy(c - 1.0, ns.where(ns.isinf(y), 1.0, y)) - y**c,
         _half_line,
         1.0,
         "the Weibull distribution of minima with shape ``c``",
         valid=_positive,
         cdf=lambda y, c: -ns.expm1(-(y**c)),
         sf=lambda y, c: ns.exp(-(y**c)),
+        logcdf=lambda y, c: _log1mexp(y**c),
         logsf=lambda y, c: -(y**c),
+        ppf=lambda q, c: (-ns.log1p(-q)) ** (1.0 / c),
         arguments=_above_zero,
         example=(0.5, 1.5),
     )
@@ -220,6 +251,7 @@ distribution(
         "the uniform distribution between ``loc`` and ``loc + scale``",
         cdf=lambda y: ns.positive(y),
         sf=lambda y: 1.0 - y,
+        ppf=lambda q: ns.positive(q),
         arguments=_between,
         example=(0.5,),
     )
@@ -234,6 +266,8 @@ distribution(
         "the magnitude of a normal variable with standard deviation ``scale``",
         cdf=lambda y: ns.erf(y * math.sqrt(0.5)),
         sf=lambda y: ns.erfc(y * math.sqrt(0.5)),
+        logsf=lambda y: LOG_2 + ns.special.log_ndtr(-y),
+        ppf=lambda q: math.sqrt(2.0) * ns.special.erfinv(q),
         arguments=_above_zero,
         example=(0.5,),
     )
@@ -249,6 +283,7 @@ distribution(
         valid=_positive,
         cdf=lambda y, a: ns.special.gammaincc(a, 1.0 / y),
         sf=lambda y, a: ns.special.gammainc(a, 1.0 / y),
+        ppf=lambda q, a: 1.0 / ns.special.gammainccinv(a, q),
         arguments=_above_zero,
         example=(0.5, 3.0),
     )
@@ -264,6 +299,8 @@ distribution(
         cdf=lambda y: ns.exp(-ns.exp(-y)),
         sf=lambda y: -ns.expm1(-ns.exp(-y)),
         logcdf=lambda y: -ns.exp(-y),
+        logsf=lambda y: _log1mexp(ns.exp(-y)),
+        ppf=lambda q: -ns.log(-ns.log(q)),
         example=(0.5,),
     )
 )

@@ -23,16 +23,11 @@ def _between(p: Any) -> Any:
     return 0.0625 + 0.875 / (1.0 + p * p)
 
 
-def _log_choose(n: Any, k: Any) -> Any:
-    """Logarithm of the number of ways to choose ``k`` out of ``n``, without cancellation."""
-    return -ns.log1p(n) - ns.special.betaln(n - k + 1.0, k + 1.0)
-
-
 distribution(
     Distribution(
         "poisson",
         ("mu",),
-        lambda k, mu: ns.xlogy(k, mu) - mu - ns.lgamma(k + 1.0),
+        lambda k, mu: ns.gamma_log(k + 1.0, mu),
         _from_zero,
         0.0,
         "the Poisson distribution with mean ``mu``",
@@ -48,7 +43,7 @@ distribution(
     Distribution(
         "binom",
         ("n", "p"),
-        lambda k, n, p: _log_choose(n, k) + ns.xlogy(k, p) + ns.xlog1py(n - k, -p),
+        lambda k, n, p: ns.beta_log(k + 1.0, n - k + 1.0, p) - ns.log1p(n),
         lambda n, p: (0.0, n),
         0.0,
         "the number of successes in ``n`` trials with probability ``p``",
@@ -67,20 +62,20 @@ def _binomial(k: Any, n: Any, p: Any, above: bool) -> Any:
     rest = ns.where(last, 1.0, n - k)
     if above:
         return ns.where(last, 0.0, ns.special.betainc(k + 1.0, rest, p))
-    return ns.where(last, 1.0, ns.special.betainc(rest, k + 1.0, 1.0 - p))
+    return ns.where(last, 1.0, ns.special.betaincc(k + 1.0, rest, p))
 
 
 distribution(
     Distribution(
         "nbinom",
         ("n", "p"),
-        lambda k, n, p: -ns.special.betaln(k + 1.0, n) - ns.log(n + k) + ns.xlogy(n, p) + ns.xlog1py(k, -p),
+        lambda k, n, p: ns.beta_log(n + 1.0, k + 1.0, p) + ns.log(n / ((n + k) * (n + k + 1.0))),
         _from_zero,
         0.0,
         "the number of failures before ``n`` successes with probability ``p``",
         valid=lambda n, p: ns.logical_and(ns.greater(n, 0.0), _share(p)),
         cdf=lambda k, n, p: ns.special.betainc(n, k + 1.0, p),
-        sf=lambda k, n, p: ns.special.betainc(k + 1.0, n, 1.0 - p),
+        sf=lambda k, n, p: ns.special.betaincc(n, k + 1.0, p),
         discrete=True,
         arguments=lambda n, p: (n * n + 0.5, _between(p)),
         example=(2, 3.5, 0.25),

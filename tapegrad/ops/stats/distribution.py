@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ METHODS = {
     "sf": "The probability that {it} gives more than ``{x}``, accurate where it is small.",
     "logcdf": "The logarithm of the probability that {it} gives at most ``{x}``.",
     "logsf": "The logarithm of the probability that {it} gives more than ``{x}``.",
+    "ppf": "The quantile of {it} below which the share ``q`` lies.",
 }
 
 
@@ -53,7 +54,9 @@ class Distribution:
     valid : callable, optional
         ``valid(*shapes)``: where the parameters mean something.
     cdf, sf, logcdf, logsf : callable, optional
-        As ``density``.
+        As ``density``.  Logarithms that are left out are those of the others.
+    ppf : callable, optional
+        ``ppf(q, *shapes)``: the inverse of ``cdf``, for ``0 < q < 1``.
     discrete : bool
         Whether it is of counts: no scale, and numbers that are not whole have probability 0.
     arguments : callable
@@ -73,6 +76,7 @@ class Distribution:
     sf: Callable | None = None
     logcdf: Callable | None = None
     logsf: Callable | None = None
+    ppf: Callable | None = None
     discrete: bool = False
     arguments: Callable | None = None
     example: tuple[float, ...] = ()
@@ -83,11 +87,11 @@ class Distribution:
         """What SciPy calls the first argument."""
         return "k" if self.discrete else "x"
 
-    @property
-    def parameters(self) -> tuple[inspect.Parameter, ...]:
-        """Of every method."""
+    def parameters(self, name: str) -> tuple[inspect.Parameter, ...]:
+        """Of a method."""
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        made = [inspect.Parameter(n, kind) for n in (self.variable, *self.shapes)]
+        first = "q" if name == "ppf" else self.variable
+        made = [inspect.Parameter(n, kind) for n in (first, *self.shapes)]
         further = {"loc": 0} if self.discrete else {"loc": 0, "scale": 1}
         return (*made, *[inspect.Parameter(n, kind, default=v) for n, v in further.items()])
 
@@ -123,9 +127,9 @@ def standard(d: Distribution, x: Tensor, loc: Any, scale: Any) -> Tensor:
 
 
 def _read(d: Distribution, name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[Tensor, list, Any, Any]:
-    """Arguments as SciPy takes them: the standard variable, shapes, location and scale."""
+    """Arguments as SciPy takes them: the first one, shapes, location and scale."""
     try:
-        bound = inspect.Signature(d.parameters).bind(*args, **kwargs)
+        bound = inspect.Signature(d.parameters(name)).bind(*args, **kwargs)
     except TypeError as error:
         raise TypeError(f"{d.name}.{name}: {error}") from None
     bound.apply_defaults()
@@ -135,7 +139,7 @@ def _read(d: Distribution, name: str, args: tuple, kwargs: dict[str, Any]) -> tu
     x, shapes = numbers[0], numbers[1 : 1 + len(d.shapes)]
     rest = iter(numbers[1 + len(d.shapes) :])
     loc, scale = [v if _number(v) else next(rest) for v in (*plain, 1)][:2]
-    return standard(d, x, loc, scale), shapes, loc, scale
+    return x, shapes, loc, scale
 
 
 def _number(value: Any) -> bool:
@@ -170,7 +174,8 @@ def _choose(mask: Any, value: Any, otherwise: Tensor) -> Tensor:
 
 
 def _log_density(d: Distribution, name: str, args: tuple, kwargs: dict[str, Any]) -> Tensor:
-    y, shapes, _, scale = _read(d, name, args, kwargs)
+    x, shapes, loc, scale = _read(d, name, args, kwargs)
+    y = standard(d, x, loc, scale)
     below, above, bad = _masks(d, y, shapes, scale)
     outside = _either(below, above)
     if d.discrete:
@@ -183,7 +188,8 @@ def _log_density(d: Distribution, name: str, args: tuple, kwargs: dict[str, Any]
 
 def _probability(d: Distribution, name: str, args: tuple, kwargs: dict[str, Any]) -> Tensor:
     """``cdf``, ``sf`` and their logarithms: known outside of the support."""
-    y, shapes, _, scale = _read(d, name, args, kwargs)
+    x, shapes, loc, scale = _read(d, name, args, kwargs)
+    y = standard(d, x, loc, scale)
     if d.discrete:
         y = ns.floor(y)
     below, above, bad = _masks(d, y, shapes, scale)
@@ -193,6 +199,23 @@ def _probability(d: Distribution, name: str, args: tuple, kwargs: dict[str, Any]
     return _choose(bad, np.nan, _choose(below, first, _choose(above, last, out)))
 
 
+def _quantile(d: Distribution, name: str, args: tuple, kwargs: dict[str, Any]) -> Tensor:
+    """``ppf``: the ends of the support where ``q`` is 0 or 1."""
+    q, shapes, loc, scale = _read(d, name, args, kwargs)
+    low, high = d.support(*shapes)
+    _, _, bad = _masks(d, q, shapes, scale)
+    inside = ns.logical_and(ns.greater(q, 0.0), ns.less(q, 1.0))
+    out = d.ppf(ns.where(inside, q, 0.5), *shapes)  # type: ignore[misc]
+    # an end as near to 0 as that is one of what lies above 0
+    low = -np.inf if low is None else 0.0 if low == 5e-324 else low
+    out = ns.where(ns.equal(q, 0.0), low, out)
+    out = ns.where(ns.equal(q, 1.0), np.inf if high is None else high, out)
+    out = out if _number(scale) and scale == 1 else out * scale
+    out = out if _number(loc) and loc == 0 else out + loc
+    wrong = ns.logical_not(ns.logical_and(ns.greater_equal(q, 0.0), ns.less_equal(q, 1.0)))
+    return ns.where(_either(bad, wrong), np.nan, out)
+
+
 def _exponential(d: Distribution, name: str, args: tuple, kwargs: dict[str, Any]) -> Tensor:
     return ns.exp(_log_density(d, name, args, kwargs))
 
@@ -200,12 +223,27 @@ def _exponential(d: Distribution, name: str, args: tuple, kwargs: dict[str, Any]
 def distribution(d: Distribution) -> Distribution:
     """Register the public functions of a distribution: ``tapegrad.stats.norm.logpdf`` and so on."""
     density, exponential = ("logpmf", "pmf") if d.discrete else ("logpdf", "pdf")
+    if d.cdf is not None and d.sf is not None:
+        d = replace(d, logcdf=d.logcdf or _logarithm(d.cdf, d.sf), logsf=d.logsf or _logarithm(d.sf, d.cdf))
     _register(d, density, _log_density)
     _register(d, exponential, _exponential)
     for name in ("cdf", "sf", "logcdf", "logsf"):
         if getattr(d, name) is not None:
             _register(d, name, _probability)
+    if d.ppf is not None:
+        _register(d, "ppf", _quantile)
     return d
+
+
+def _logarithm(function: Callable, rest: Callable) -> Callable:
+    """The logarithm of a probability, all digits of it also where it is near 1."""
+
+    def logarithm(*values: Any) -> Any:
+        p = function(*values)
+        low = ns.less(p, 0.5)
+        return ns.where(low, ns.log(ns.where(low, p, 1.0)), ns.log1p(-ns.where(low, 0.0, rest(*values))))
+
+    return logarithm
 
 
 def _register(d: Distribution, name: str, way: Callable) -> None:
@@ -214,13 +252,13 @@ def _register(d: Distribution, name: str, way: Callable) -> None:
 
     method.__name__ = f"{d.name}.{name}"
     method.__doc__ = _documentation(d, name)
-    method.__signature__ = inspect.Signature(d.parameters)  # type: ignore[attr-defined]
+    method.__signature__ = inspect.Signature(d.parameters(name))  # type: ignore[attr-defined]
     function = composite(method)
     public(
         home="stats",
         name=f"{d.name}.{name}",
         reference=_scipy(d.name, name),
-        samples=_samples(d),
+        samples=_samples(d, name),
     )(function)
 
 
@@ -233,10 +271,21 @@ def _scipy(distribution: str, name: str) -> Callable:
     return reference
 
 
-def _samples(d: Distribution) -> tuple[Sample, ...]:
+def _samples(d: Distribution, name: str) -> tuple[Sample, ...]:
     shapes = ((5,),) * len(d.shapes)
     if d.discrete:
-        return (Sample(shapes, prefix=(np.array(d.counts, np.int8),), prepare=d.arguments),)
+        counts = np.array(d.counts, np.int8)
+        if name == "logsf":  # not above the last one
+            counts = np.maximum(counts, 1) - 1
+        return (Sample(shapes, prefix=(counts,), prepare=d.arguments),)
+
+    if name == "ppf":
+
+        def share(x: Any, *given: Any) -> tuple:
+            values = (x, *given) if d.arguments is None else d.arguments(x, *given)
+            return (0.0625 + 0.875 / (1.0 + x * x), *values[1:])
+
+        return (Sample(((5,), *shapes), prepare=share),)
 
     def located(x: Any, *rest: Any) -> tuple:
         *given, loc, scale = rest
@@ -251,7 +300,7 @@ def _samples(d: Distribution) -> tuple[Sample, ...]:
 
 
 def _documentation(d: Distribution, name: str) -> str:
-    x, shapes = d.variable, ", ".join(d.shapes)
+    x, shapes = "q" if name == "ppf" else d.variable, ", ".join(d.shapes)
     lines = [METHODS[name].format(it=d.doc, x=x), "", "Parameters", "----------"]
     lines += [f"{x} : Tensor, array_like or number", "    All arguments are broadcast against each other."]
     if shapes:
