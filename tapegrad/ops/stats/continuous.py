@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from tapegrad.ops.stats.distribution import Distribution, distribution
@@ -66,11 +67,16 @@ distribution(
 )
 
 
-def _t_ppf(q: Any, df: Any) -> Any:
+def _mirrored(q: Any, lower: Callable) -> Any:
+    """Quantiles of a symmetric distribution, of those below 1/2."""
     low = ns.less(q, 0.5)
-    z = ns.special.betaincinv(0.5 * df, 0.5 * df, ns.where(low, q, 1.0 - q))
-    out = ns.sqrt(df) * (z - 0.5) / ns.sqrt(z * (1.0 - z))
+    out = lower(ns.where(low, q, 1.0 - q))
     return ns.where(low, out, -out)
+
+
+def _t_ppf(q: Any, df: Any) -> Any:
+    z = ns.special.betaincinv(0.5 * df, 0.5 * df, q)
+    return ns.sqrt(df) * (z - 0.5) / ns.sqrt(z * (1.0 - z))
 
 
 def _log1mexp(x: Any) -> Any:
@@ -97,7 +103,7 @@ distribution(
         valid=_positive,
         cdf=lambda y, df: ns.special.betainc(0.5 * df, 0.5 * df, _t_quantile(y, df)),
         sf=lambda y, df: ns.special.betainc(0.5 * df, 0.5 * df, _t_quantile(-y, df)),
-        ppf=_t_ppf,
+        ppf=lambda q, df: _mirrored(q, lambda p: _t_ppf(p, df)),
         arguments=_anywhere,
         example=(0.5, 3.0),
     )
@@ -179,7 +185,7 @@ distribution(
         "the Cauchy distribution",
         cdf=lambda y: ns.atan2(ns.ones_like(y), -y) / math.pi,
         sf=lambda y: ns.atan2(ns.ones_like(y), y) / math.pi,
-        ppf=lambda q: ns.where(ns.less(q, 0.5), -1.0, 1.0) / ns.tan(math.pi * ns.minimum(q, 1.0 - q)),
+        ppf=lambda q: _mirrored(q, lambda p: -1.0 / ns.tan(math.pi * p)),
         example=(0.5,),
     )
 )
@@ -203,7 +209,7 @@ distribution(
         sf=lambda y: ns.where(ns.greater(y, 0.0), 0.5 * ns.exp(-ns.abs(y)), 1.0 - 0.5 * ns.exp(-ns.abs(y))),
         logcdf=lambda y: _log_half(y),
         logsf=lambda y: _log_half(-y),
-        ppf=lambda q: ns.where(ns.less(q, 0.5), 1.0, -1.0) * ns.log(2.0 * ns.minimum(q, 1.0 - q)),
+        ppf=lambda q: _mirrored(q, lambda p: ns.log(2.0 * p)),
         example=(0.5,),
     )
 )
