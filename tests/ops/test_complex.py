@@ -6,6 +6,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+from references import OLD, reference_value
 
 import tapegrad as tg
 from tapegrad.ops.table import PUBLIC, Domain, Kind, rows
@@ -41,6 +42,8 @@ def complex_operands(row, shape=(2, 3), dtype="complex128"):
 @by_name(TAKING)
 @pytest.mark.parametrize("dtype", ["complex128", "complex64"])
 def test_value(row, dtype):
+    if OLD and row.name == "sign":
+        pytest.skip("NumPy 1 has another sign of complex numbers")
     operands = complex_operands(row, dtype=dtype)
     got = row_function(row)(*map(tg.tensor, operands)).numpy()
     wide = [a.astype(np.complex128) if a.dtype.kind == "c" else a for a in operands]
@@ -174,7 +177,7 @@ def test_public_function(entry, sample):
         assert "complex" in str(error), error
         return
     try:
-        expected = bind(entry.reference)(*operands)
+        expected = reference_value(entry, bind, operands)
     except TypeError:  # the reference is for real numbers only; derivatives are checked all the same
         expected = values
     for got, wanted in zip(values, several(expected), strict=True):

@@ -266,6 +266,8 @@ def _scipy(distribution: str, name: str) -> Callable:
     def reference(*args: Any, **kwargs: Any) -> Any:
         import scipy.stats
 
+        # small integers would have older releases compute in float32
+        args = tuple([np.asarray(a, np.float64) if getattr(a, "dtype", None) == np.int8 else a for a in args])
         return getattr(getattr(scipy.stats, distribution), name)(*args, **kwargs)
 
     return reference
