@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
+from references import inexact_in_old_scipy
 
 import tapegrad as tg
 from tapegrad.testing import check_grads
@@ -33,6 +34,8 @@ def scipy_value(name, method, *args, **kwargs):
 
 @pytest.mark.parametrize(("name", "method"), list(methods(CONTINUOUS)))
 def test_values_of_continuous_distributions(name, method):
+    if inexact_in_old_scipy(f"stats.{name}.{method}"):
+        pytest.skip("old SciPy takes logarithms of rounded probabilities")
     shapes = CONTINUOUS[name]
     function = getattr(getattr(tg.stats, name), method)
     for loc, scale in ((0, 1), (0.1, 1.5), (np.array([[0.0], [-2.0]]), 3.0)):
@@ -47,6 +50,8 @@ def test_values_of_continuous_distributions(name, method):
 
 @pytest.mark.parametrize(("name", "method"), list(methods(COUNTS)))
 def test_values_of_counts(name, method):
+    if inexact_in_old_scipy(f"stats.{name}.{method}"):
+        pytest.skip("old SciPy takes logarithms of rounded probabilities")
     function = getattr(getattr(tg.stats, name), method)
     for loc in (0, 2):
         expected = scipy_value(name, method, K, *COUNTS[name], loc=loc)
@@ -55,6 +60,8 @@ def test_values_of_counts(name, method):
 
 @pytest.mark.parametrize("name", CONTINUOUS)
 def test_quantiles(name):
+    if inexact_in_old_scipy(f"stats.{name}.ppf"):
+        pytest.skip("old SciPy's quantiles are less accurate")
     shapes = CONTINUOUS[name]
     q = np.array([-0.1, 0.0, 1e-12, 0.01, 0.3, 0.5, 0.8, 1 - 1e-9, 1.0, 1.1, np.nan])
     for loc, scale in ((0, 1), (0.1, 1.5)):
