@@ -78,6 +78,26 @@ def test_every_differentiable_function_has_derivatives_of_any_order_by_an_operan
     assert all(order == 0 or order >= 3 for c in table for _, order in c.by)
 
 
+def test_kinks_of_functions_are_as_told(table):
+    """Functions made of rows: where everything is tied, elements get equal shares; 0 at 0."""
+    told = {"ties share evenly": 1.0, "0 at 0": 0.0}
+    checked = set()
+    for c in table:
+        if c.kink not in told or c.name not in PUBLIC:
+            continue
+        for sample in PUBLIC[c.name].samples:
+            plain = sample.prepare is None and "where" not in sample.kwargs and "initial" not in sample.kwargs
+            if plain and sample.differentiable and len(sample.shapes) == 1:
+                operands, bind = draw_sample(sample, np.random.default_rng(0))
+                x = tg.tensor(np.full(operands[0].shape, told[c.kink]), requires_grad=True)
+                sum(o.sum() for o in floating(bind(PUBLIC[c.name].function)(x))).backward()
+                g = x.grad.numpy()
+                expected = 0.0 if c.kink == "0 at 0" else g.mean()
+                np.testing.assert_allclose(g, expected, atol=1e-15, err_msg=c.name)
+                checked.add(c.name)
+    assert checked >= {"max", "min", "ptp", "std", "nanmax"}
+
+
 def test_coverage_leaves_the_tape_alone():
     tape = tg.tape.current.tape
     before = len(tape)
