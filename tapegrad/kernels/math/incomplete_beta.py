@@ -151,6 +151,9 @@ def _tail(order, a, b, x, y):
     slope = 0.0 if slope < 0 else slope
     # where to cut: Newton's method from above, as the fall is convex
     end = 2.0 * CUT / (slope + np.sqrt(slope * slope + 2.0 * CUT * (a + b) * x * y))
+    most = 2.0 * CUT / a + (log(x / y) if x > y else 0.0)  # below 1/2 the density falls by a / 2 a logit
+    most = 700.0 if most > 700.0 else most
+    end = most if end > most else end
     for _ in range(100):
         fall, steep, rest = _fall(a, b, x, y, slope, end)
         step = (CUT - fall) / steep
@@ -229,6 +232,7 @@ def _both(a, b, x, y, upper):
     if not below:
         a, b, x, y = b, a, y, x
     small = _tail(0, a, b, x, y) if many else _fraction(a, b, x, y)
+    small = 1.0 if small > 1.0 else small
     return 1.0 - small if below == upper else small
 
 

@@ -45,7 +45,7 @@ def poisson(x, y):
         return 0.0
     if a >= 8.0:
         return exp(-stirling_rest(1.0 / a) - kl_div(a, x)) / (SQRT_2PI * np.sqrt(a))
-    return power_any(x, a) * exp(-x) / gamma(a + 1.0)
+    return 0.0 if x > 1e3 else power_any(x, a) * exp(-x) / gamma(a + 1.0)
 
 
 @apart
@@ -56,7 +56,8 @@ def gammainc_x(x, y):
         return NAN
     if x == 0:
         return INF if a < 1.0 else 1.0 if a == 1.0 else 0.0
-    return poisson(a, x) * (a / x)
+    p = poisson(a, x)
+    return 0.0 if p == 0 else p * (a / x)
 
 
 def _moment(order, s, second, third):
@@ -210,6 +211,7 @@ def _value(a, x, upper):
         tail, lower = _series(0, a, x), True
     else:
         tail, lower = _fraction(a, x), False
+    tail = 1.0 if tail > 1.0 else tail
     return 1.0 - tail if lower == upper else tail
 
 
@@ -223,10 +225,10 @@ def gammaincc(x, y):
 
 @apart
 def _derivative(order, a, x):
+    if (a >= 0) & (a < 1e-100):  # where powers of 1 / a overflow the limit has been reached
+        a = 1e-100
     edge = _edge(a, x)
-    if (a == 0) & (x > 0) & (x <= LARGEST):
-        a = 5e-324
-    elif edge != -1.0:
+    if edge != -1.0:
         return edge if edge != edge else 0.0
     above = x > (a if a > 1.0 else 1.0)
     if above | (a > MANY):

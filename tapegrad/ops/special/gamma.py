@@ -24,6 +24,17 @@ elementwise(
     home="special",
     doc="The gamma function; infinite at 0, NaN at negative integers.",
 )
+# A cotangent of zero is no reason to leave its derivative out: for formulas whose other factors have zeros.
+elementwise(
+    "gamma_above",
+    f.gamma,
+    rules=(lambda g, out, x: g * (out * f.digamma(x)),),
+    domain=(POSITIVE,),
+    reference=special("gamma"),
+    dtype="float",
+    public=False,
+    doc="The gamma function of positive numbers.",
+)
 elementwise(
     "gammasgn",
     f.gammasgn,
@@ -160,7 +171,7 @@ def rgamma(x: Any, /) -> Tensor:
     (x,) = as_floating("rgamma", x)
     low = ns.less(x, 0.5)
     a = ns.where(low, x, 0.0)
-    turned = a * ns.sinc(a) * ns.gamma(1.0 - a)
+    turned = a * ns.sinc(a) * ns.gamma_above(1.0 - a)
     zero = ns.logical_and(ns.less(a, -169.0), ns.equal(ns.floor(a), a))  # the other factor overflows
     turned = ns.where(zero, 0.0, turned)
     return ns.where(low, turned, 1.0 / ns.gamma(ns.where(low, 1.0, x)))
