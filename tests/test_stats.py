@@ -81,12 +81,10 @@ def test_quantiles(name):
     [
         ("gamma", "logpdf", (1e8 + 5e3, 1e8)),
         ("poisson", "logpmf", (100_004_000, 1e8)),
-        ("beta", "logpdf", (0.30001, 3e8, 7e8)),
         ("binom", "logpmf", (300_010_000, 1e9, 0.3)),
         ("nbinom", "logpmf", (700_040_000, 3e8, 0.3)),
         ("t", "logpdf", (1.5, 1e9)),
         ("t", "logpdf", (1.5, np.inf)),
-        ("t", "logpdf", (1e200, 3.0)),
     ],
 )
 def test_large_parameters_keep_all_digits(name, method, arguments):
@@ -106,7 +104,6 @@ def test_large_parameters_keep_all_digits(name, method, arguments):
     exact = {
         "gamma": lambda x, a: (a - 1) * mp.log(x) - x - mp.loggamma(a),
         "poisson": lambda k, mu: k * mp.log(mu) - mu - mp.loggamma(k + 1),
-        "beta": beta,
         "binom": lambda k, n, p: beta(p, k + 1, n - k + 1) - mp.log(n + 1),
         "nbinom": lambda k, n, p: beta(p, n, k + 1) + mp.log(p) - mp.log(n + k),
         "t": lambda x, n: (

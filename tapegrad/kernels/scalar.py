@@ -32,7 +32,7 @@ from tapegrad.kernels.math.circular import (  # noqa: F401
     sin_near,
     tan_near,
 )
-from tapegrad.kernels.math.densities import beta_log, gamma_log, t_log  # noqa: F401
+from tapegrad.kernels.math.densities import beta_log, gamma_log, t_constant  # noqa: F401
 from tapegrad.kernels.math.entropy import entr, kl_div, log_ratio, rel_entr  # noqa: F401
 from tapegrad.kernels.math.error import erf, erfc, ndtr  # noqa: F401
 from tapegrad.kernels.math.exponential import exp, exp2, expm1, sigmoid

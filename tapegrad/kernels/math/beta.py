@@ -40,13 +40,14 @@ def lgamma_step(x, y):
         rest = stirling_rest(1.0 / z) - stirling_rest(1.0 / x)
         return (z - 0.5) * log1p(y / x) + y * (log(x) - 1.0) + rest
     if np.fabs(y) < 1.0:
-        out = 0.0
+        change = 0.0  # (1 + y / x) (1 + y / (x + 1)) ... - 1
         while (x < 8.0) | (z < 8.0):
-            out -= log1p(y / x)
+            step = y / x
+            change += step + change * step
             x += 1.0
             z += 1.0
         rest = stirling_rest(1.0 / z) - stirling_rest(1.0 / x)
-        return out + (z - 0.5) * log1p(y / x) + y * (log(x) - 1.0) + rest
+        return (z - 0.5) * log1p(y / x) + y * (log(x) - 1.0) + rest - log1p(change)
     if (x < 8.0) & (z < 8.0) & (x > 1e-290) & (z > 1e-290):
         return log(gamma(z) / gamma(x))
     return lgamma_positive(z) - lgamma_positive(x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tapegrad.kernels import scalar as f
 from tapegrad.ops.references import special
-from tapegrad.ops.table import POSITIVE, REAL, Domain, elementwise
+from tapegrad.ops.table import POSITIVE, Domain, elementwise
 
 elementwise(
     "gamma_log",
@@ -45,32 +45,18 @@ elementwise(
     doc="`(x - 1) log(z) + (y - 1) log(1 - z) - betaln(x, y)`: the density of the beta distribution.",
 )
 elementwise(
-    "t_log",
-    f.t_log,
-    rules=(
-        lambda g, out, x, y: (
-            0.5
-            * g
-            * f.where(
-                f.isinf(x),
-                0.0,
-                f.psi_step(0.5 * x, 0.5) - f.log1p(f.square(y) / x) + (f.square(y) - 1.0) / (f.square(y) + x),
-            )
-        ),
-        lambda g, out, x, y: -g * f.where(f.isinf(x), y, (x + 1.0) * (y / (f.square(y) + x))),
-    ),
-    domain=(POSITIVE, REAL),
+    "t_constant",
+    f.t_constant,
+    rules=(lambda g, out, x: 0.5 * g * f.where(f.isinf(x), 0.0, f.psi_step(0.5 * x, 0.5) - 1.0 / x),),
+    domain=(POSITIVE,),
     reference=special(
-        "t_log",
-        lambda scipy, n, t: (
-            scipy.gammaln((n + 1) / 2)
-            - scipy.gammaln(n / 2)
-            - 0.5 * scipy.xlogy(1, 3.141592653589793 * n)
-            - scipy.xlog1py((n + 1) / 2, t * t / n)
+        "t_constant",
+        lambda scipy, n: (
+            scipy.gammaln((n + 1) / 2) - scipy.gammaln(n / 2) - scipy.xlogy(0.5, 3.141592653589793 * n)
         ),
     ),
     dtype="float",
     guarded=True,
     public=False,
-    doc="The logarithm of the density at `y` of Student's distribution with `x` degrees of freedom.",
+    doc="The logarithm of the density at 0 of Student's distribution with `x` degrees of freedom.",
 )

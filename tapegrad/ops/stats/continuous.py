@@ -74,6 +74,13 @@ def _mirrored(q: Any, lower: Callable) -> Any:
     return ns.where(low, out, -out)
 
 
+def _t_density(y: Any, df: Any) -> Any:
+    normal = ns.isinf(df)
+    n = ns.where(normal, 1.0, df)
+    square = ns.square(y)
+    return ns.t_constant(df) - 0.5 * ns.where(normal, square, (n + 1.0) * ns.log1p(square / n))
+
+
 def _t_ppf(q: Any, df: Any) -> Any:
     z = ns.special.betaincinv(0.5 * df, 0.5 * df, q)
     return ns.sqrt(df) * (z - 0.5) / ns.sqrt(z * (1.0 - z))
@@ -96,7 +103,7 @@ distribution(
     Distribution(
         "t",
         ("df",),
-        lambda y, df: ns.t_log(df, y),
+        _t_density,
         _line,
         0.0,
         "Student's t distribution with ``df`` degrees of freedom",
@@ -128,7 +135,7 @@ distribution(
     Distribution(
         "beta",
         ("a", "b"),
-        lambda y, a, b: ns.beta_log(a, b, y),
+        lambda y, a, b: ns.xlogy(a - 1.0, y) + ns.xlog1py(b - 1.0, -y) - ns.special.betaln(a, b),
         _unit,
         0.5,
         "the beta distribution",
