@@ -13,8 +13,8 @@ from tapegrad.interop.functions import FILLS, LOOKS, counterpart, full_name
 from tapegrad.ops.table import PUBLIC, rows
 from tapegrad.testing import check_grads, draw_sample
 
-# Not functions of numeric arrays: dates, records, text files, packed bits.
-ELSEWHERE = ("lib.recfunctions", "lib.scimath")
+# Not functions of numeric arrays: dates, records, strings, text files, packed bits.
+ELSEWHERE = ("char.", "lib.recfunctions", "lib.scimath", "strings.")
 NOT_OF_TENSORS = {
     "busday_count", "busday_offset", "datetime_as_string", "frombuffer", "fromfile", "fromfunction",
     "fromiter", "fromstring", "genfromtxt", "is_busday", "loadtxt",
