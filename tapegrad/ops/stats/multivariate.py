@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.ops.record import as_inexact, as_operand, composite
+from tapegrad.ops.record import as_operand, composite
 from tapegrad.ops.stats.distribution import floating
 from tapegrad.ops.table import Sample, ns, public
 from tapegrad.tensor import Tensor
@@ -296,9 +296,9 @@ def _categorical_logpmf(k: Any, p: Any = None, *, logits: Any = None) -> Tensor:
     if k.dtype.kind not in "iu":
         raise TypeError(f"categorical.logpmf: categories must be integers, not {k.dtype}")
     if logits is not None:
-        logs = ns.log_softmax(as_inexact(logits, "categorical.logpmf"), axis=-1)
+        logs = ns.log_softmax(floating([as_operand(logits, "categorical.logpmf")])[0], axis=-1)
     else:
-        p = as_inexact(p, "categorical.logpmf")
+        (p,) = floating([as_operand(p, "categorical.logpmf")])
         logs = ns.log(p) - ns.log(ns.sum(p, axis=-1, keepdims=True))
     shape = np.broadcast_shapes(k.shape, logs.shape[:-1])
     where = ns.expand_dims(ns.broadcast_to(k, shape), axis=-1)
