@@ -266,3 +266,32 @@ def test_gradients_like_torch(ours, theirs, x, parameters):
     getattr(torch.distributions, theirs)(*yours[1:]).log_prob(yours[0]).sum().backward()
     for a, b in zip(mine, yours, strict=True):
         np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "x", "parameters"),
+    [
+        (lambda x, a, r: tg.stats.gamma.logpdf(x, a, scale=1 / r), "Gamma", [0.5, 1.3, 2.7], (2.5, 1.5)),
+        (tg.stats.beta.logpdf, "Beta", [0.1, 0.3, 0.7], (2.5, 1.5)),
+        (tg.stats.t.logpdf, "StudentT", [0.5, 1.3, -2.7], (3.5, 0.2, 1.5)),
+        (lambda x, m, s: tg.stats.lognorm.logpdf(x, s, scale=tg.exp(m)), "LogNormal", [0.5, 2.7], (0.3, 1.5)),
+        (lambda x, s, c: tg.stats.weibull_min.logpdf(x, c, scale=s), "Weibull", [0.5, 2.7], (1.3, 1.5)),
+        (lambda x, r: tg.stats.expon.logpdf(x, scale=1 / r), "Exponential", [0.5, 2.7], (1.3,)),
+        (tg.stats.poisson.logpmf, "Poisson", [0.0, 3.0, 7.0], (2.5,)),
+        (lambda k, n, p: tg.stats.nbinom.logpmf(k, n, 1 - p), "NegativeBinomial", [0.0, 3.0], (2.5, 0.3)),
+        (tg.stats.bernoulli.logpmf, "Bernoulli", [0.0, 1.0], (0.3,)),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_parameters_like_torch(ours, theirs, x, parameters):
+    """PyTorch's other parametrisations, derivatives by its parameters."""
+    torch = pytest.importorskip("torch")
+    mine = [tg.tensor(v, requires_grad=True) for v in parameters]
+    yours = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in parameters]
+    out = ours(np.array(x), *mine)
+    expected = getattr(torch.distributions, theirs)(*yours).log_prob(torch.tensor(x, dtype=torch.float64))
+    np.testing.assert_allclose(out.detach().numpy(), expected.detach().numpy(), rtol=1e-12)
+    out.sum().backward()
+    expected.sum().backward()
+    for a, b in zip(mine, yours, strict=True):
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-10, atol=1e-12)
