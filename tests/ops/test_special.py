@@ -68,16 +68,14 @@ def test_like_torch(name, x):
         ("betainc", (POSITIVE[:7], POSITIVE[2:], SHARE)),
         ("xlogy", (X, POSITIVE)),
         ("xlog1py", (X, POSITIVE)),
-        ("expi", None),
         ("gamma", (POSITIVE,)),
-        ("exprel", None),
     ],
 )
 def test_like_jax(name, operands):
     jax = pytest.importorskip("jax")
     theirs = getattr(jax.scipy.special, name, None)
-    if theirs is None or operands is None:
-        pytest.skip("not in both")
+    if theirs is None:
+        pytest.skip("not in this JAX")
     with jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64():
         arrays = [jax.numpy.asarray(a, dtype="float64") for a in operands]
         value = np.asarray(theirs(*arrays))
