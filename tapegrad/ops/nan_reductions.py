@@ -13,8 +13,7 @@ import numpy as np
 from tapegrad.kernels import nan as kernels
 from tapegrad.ops.axes import axes_tuple, axis_index, behind
 from tapegrad.ops.movement import reshaped
-from tapegrad.ops.numeric import floating
-from tapegrad.ops.record import as_operand, composite, record
+from tapegrad.ops.record import as_inexact, as_operand, composite, record
 from tapegrad.ops.reduce import _arg_shape, masked, torch_names
 from tapegrad.ops.table import ROWS, Row, Sample, ns, public, structured
 from tapegrad.tensor import Tensor
@@ -100,7 +99,7 @@ def _counted(
     name: str, x: Any, axis: Any, dtype: Any, where: Any
 ) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[int, ...]]:
     """Elements, which of them count and how many do (with the axes kept), and the axes."""
-    x = floating(x if dtype is None else ns.astype(x, dtype), name)
+    x = as_inexact(x if dtype is None else ns.astype(x, dtype), name)
     axes = axes_tuple(name, axis, x._spec.ndim)
     there = masked(name, ns.logical_not(ns.isnan(x)), where, False)
     count = ns.astype(ns.sum(there, axis=axes, keepdims=True), x._spec.dtype)

@@ -9,16 +9,10 @@ import numpy as np
 
 from tapegrad.ops.axes import axes_tuple, axis_index
 from tapegrad.ops.movement import narrow, reshaped
-from tapegrad.ops.record import as_operand, cast, composite
+from tapegrad.ops.record import as_inexact, as_operand, cast, composite
 from tapegrad.ops.table import Domain, Sample, ns, public
-from tapegrad.spec import FLOAT64, result_dtype
+from tapegrad.spec import result_dtype
 from tapegrad.tensor import Tensor, tensor_from_array
-
-
-def floating(x: Any, name: str) -> Tensor:
-    """An operand, integers and booleans as float64."""
-    x = as_operand(x, name)
-    return x if x._spec.differentiable else cast(x, FLOAT64)
 
 
 def along(x: Tensor, axis: int, ndim: int) -> Tensor:
@@ -142,7 +136,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
     >>> tg.gradient(tg.tensor([1.0, 2.0, 4.0, 7.0]))
     tensor([1.0000, 1.5000, 2.5000, 3.0000])
     """
-    f = floating(f, "gradient")
+    f = as_inexact(f, "gradient")
     shape = f._spec.shape
     if axis is None or isinstance(axis, (tuple, list)):  # in the order given, as NumPy has it
         given = range(len(shape)) if axis is None else axis
@@ -245,16 +239,16 @@ def unwrap(p: Any, /, discont: float | None = None, axis: int = -1, *, period: f
 
 def _panels(name: str, y: Any, x: Any, dx: Any, axis: int) -> tuple[Tensor, int]:
     """Areas between neighbouring samples, and the axis they are along."""
-    y = floating(y, name)
+    y = as_inexact(y, name)
     k = axis_index(name, axis, y._spec.ndim)
     n = y._spec.shape[k]
     m = max(n - 1, 0)
     if x is None:
         d = dx
         if isinstance(d, (np.ndarray, list, tuple, Tensor)):
-            d = floating(d, name)
+            d = as_inexact(d, name)
     else:
-        x = floating(x, name)
+        x = as_inexact(x, name)
         if x._spec.ndim == 1:
             if x._spec.size != n:
                 raise ValueError(f"{name}: x of shape {x.shape} does not fit axis {k} of shape {y.shape}")
@@ -394,7 +388,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     >>> tg.interp(tg.tensor([0.5, 3.0]), [0.0, 1.0, 2.0], [0.0, 10.0, 30.0])
     tensor([ 5., 30.])
     """
-    x, xp, fp = floating(x, "interp"), floating(xp, "interp"), floating(fp, "interp")
+    x, xp, fp = as_inexact(x, "interp"), as_inexact(xp, "interp"), as_inexact(fp, "interp")
     n = xp._spec.size
     if xp._spec.ndim != 1 or fp._spec.shape != xp._spec.shape:
         raise ValueError(f"interp: xp and fp must be vectors of one length, not of {xp.shape} and {fp.shape}")

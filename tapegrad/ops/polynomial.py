@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.ops.movement import broadcasted, narrow, reshaped
-from tapegrad.ops.numeric import floating
-from tapegrad.ops.record import as_operand, cast, composite
+from tapegrad.ops.record import as_inexact, as_operand, cast, composite
 from tapegrad.ops.table import Domain, Sample, ns, public
 from tapegrad.spec import INT64, result_dtype
 from tapegrad.tensor import Tensor, tensor_from_array
@@ -225,7 +224,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Tensor:
     p, m = _coefficients("polyint", p), _order("polyint", m)
     if m == 0:
         return ns.positive(p)
-    p = floating(p, "polyint")
+    p = as_inexact(p, "polyint")
     dtype = p._spec.dtype
     if k is None:
         constants = tensor_from_array(np.zeros(m, dtype))
@@ -293,7 +292,7 @@ def polyfit(
     n = operator.index(deg) + 1
     if n < 1:
         raise ValueError("polyfit: expected deg >= 0")
-    x, y = floating(x, "polyfit"), floating(y, "polyfit")
+    x, y = as_inexact(x, "polyfit"), as_inexact(y, "polyfit")
     m = x._spec.size
     if x._spec.ndim != 1 or m == 0:
         raise TypeError(f"polyfit: expected a non-empty 1D vector for x, not shape {x.shape}")
@@ -301,7 +300,7 @@ def polyfit(
         raise TypeError(f"polyfit: expected x and y to have same length, got shapes {x.shape} and {y.shape}")
     a = vander(x, n)
     if w is not None:
-        w = floating(w, "polyfit")
+        w = as_inexact(w, "polyfit")
         if w._spec.shape != (m,):
             raise TypeError(f"polyfit: expected a 1-d array of {m} weights, not shape {w.shape}")
         a = a * reshaped(w, (m, 1))

@@ -15,8 +15,7 @@ from tapegrad.kernels import pooling as kernels
 from tapegrad.ops.axes import size_of
 from tapegrad.ops.convolve import pairs
 from tapegrad.ops.movement import all_batched, reshaped
-from tapegrad.ops.numeric import floating
-from tapegrad.ops.record import as_operand, composite, record
+from tapegrad.ops.record import as_inexact, as_operand, composite, record
 from tapegrad.ops.table import ROWS, Out, Row, Sample, ns, public, structured
 from tapegrad.spec import Spec
 from tapegrad.tensor import Tensor, tensor_from_array
@@ -210,7 +209,7 @@ def _avg_pool(
     include: Any,
     divisor: Any,
 ) -> Tensor:
-    x, static = _windows(name, ndim, floating(x, name), kernel, stride, padding, 1, ceil)
+    x, static = _windows(name, ndim, as_inexact(x, name), kernel, stride, padding, 1, ceil)
     total = record(SUM_POOL, (x,), static)
     if divisor is not None:
         if divisor == 0:

@@ -15,8 +15,7 @@ import numpy as np
 from tapegrad.ops.axes import axes_tuple, size_of, strip_axes
 from tapegrad.ops.composite import weights_of
 from tapegrad.ops.movement import broadcasted, narrow, permuted, reshaped
-from tapegrad.ops.numeric import floating
-from tapegrad.ops.record import as_operand, cast, composite, record
+from tapegrad.ops.record import as_inexact, as_operand, cast, composite, record
 from tapegrad.ops.reduce import torch_names
 from tapegrad.ops.sort import SEARCHSORTED
 from tapegrad.ops.table import Sample, ns, public
@@ -49,7 +48,7 @@ def _rows(
     name: str, x: Any, axis: Any, whole: bool = False
 ) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
     """``x`` with the axes it is reduced over merged into the last one; its shape, and those axes."""
-    x = as_operand(x, name) if whole else floating(x, name)
+    x = as_operand(x, name) if whole else as_inexact(x, name)
     shape = x._spec.shape
     axes = axes_tuple(name, axis, len(shape))
     kept = tuple([k for k in range(len(shape)) if k not in axes])
@@ -139,7 +138,7 @@ def _quantiles(
     _check_method(name, method, weights)
     y, shape, axes = _rows(name, x, axis, method in WHOLE)
     if weights is not None:
-        w = weights_of(name, floating(weights, name), shape, axis)
+        w = weights_of(name, as_inexact(weights, name), shape, axis)
         if w._value is not None and (w._value < 0).any():
             raise ValueError(f"{name}: weights must be non-negative")
         w = _rows(name, w, axes)[0]
@@ -147,7 +146,7 @@ def _quantiles(
     value = q._value
     if value is not None and value.size and not (value.min() >= 0 and value.max() <= scale):
         raise ValueError(f"{name}: q must be in the range [0, {scale:g}], got {value}")
-    q = floating(q, name)
+    q = as_inexact(q, name)
     q = q / scale if scale != 1.0 else q
     lead, n = y._spec.shape[:-1], y._spec.shape[-1]
     several = q._spec.size

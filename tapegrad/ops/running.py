@@ -14,8 +14,7 @@ import numpy as np
 from tapegrad.kernels import running as kernels
 from tapegrad.ops.axes import axis_index, split_at
 from tapegrad.ops.movement import reshaped
-from tapegrad.ops.numeric import floating
-from tapegrad.ops.record import as_operand, cast, record
+from tapegrad.ops.record import as_inexact, as_operand, cast, record
 from tapegrad.ops.reduce import torch_names
 from tapegrad.ops.scans import _linear, _shift
 from tapegrad.ops.table import ROWS, Out, Row, Sample, ns, public, structured
@@ -152,4 +151,4 @@ def logcumsumexp(x: Any, /, axis: int | None = None, **names: Any) -> Tensor:
     >>> tg.logcumsumexp(tg.tensor([1000.0, 1000.0, 0.0]))
     tensor([1000.0000, 1000.6931, 1000.6931])
     """
-    return _scan(LOGCUMSUMEXP, floating(x, "logcumsumexp"), axis, names)
+    return _scan(LOGCUMSUMEXP, as_inexact(x, "logcumsumexp"), axis, names)

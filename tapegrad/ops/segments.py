@@ -12,8 +12,7 @@ from tapegrad.kernels import segments as kernels
 from tapegrad.ops.axes import also_named, axis_index, size_of
 from tapegrad.ops.gathers import _lane_numbers, _scatter_shape, gather, scatter_add
 from tapegrad.ops.movement import every_lane, narrow, permuted, reshaped
-from tapegrad.ops.numeric import floating
-from tapegrad.ops.record import as_operand, cast, composite, record
+from tapegrad.ops.record import as_inexact, as_operand, cast, composite, record
 from tapegrad.ops.scans import _linear
 from tapegrad.ops.table import ROWS, Row, Sample, ns, public, structured
 from tapegrad.spec import INT64, result_dtype
@@ -168,7 +167,7 @@ def segment_mean(data: Any, segment_ids: Any, num_segments: int | None = None) -
     tensor([2.0000, 2.5000])
     """
     x, ids, width, count, shape = _prepare(
-        "segment_mean", floating(data, "segment_mean"), segment_ids, num_segments
+        "segment_mean", as_inexact(data, "segment_mean"), segment_ids, num_segments
     )
     counts = cast(ns.maximum(_counts(ids, count), 1), x._spec.dtype)
     return ns.divide(scatter_add(x, ids, width, shape), _beside(counts, shape))
@@ -374,7 +373,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
     ids = cast(x, INT64)
     if weights is None:
         return _counts(ids, n)
-    w = floating(weights, "bincount")
+    w = as_inexact(weights, "bincount")
     if w._spec.shape != x._spec.shape:
         raise ValueError(f"bincount: weights of shape {w.shape} do not have the shape {x.shape} of the list")
     return scatter_add(w, ids, 1, (n,))

@@ -12,8 +12,7 @@ import numpy as np
 
 from tapegrad.ops.gathers import scatter_add
 from tapegrad.ops.movement import reshaped
-from tapegrad.ops.numeric import floating
-from tapegrad.ops.record import as_operand, cast, composite, conjugated
+from tapegrad.ops.record import as_inexact, as_operand, cast, composite, conjugated
 from tapegrad.ops.table import Domain, Sample, ns, public
 from tapegrad.spec import INT64, result_dtype
 from tapegrad.tensor import Tensor, tensor_from_array
@@ -22,7 +21,7 @@ from tapegrad.tensor import Tensor, tensor_from_array
 
 
 def _weights(name: str, what: str, given: Any, n: int) -> Tensor:
-    w = floating(given, name)
+    w = as_inexact(given, name)
     if w._spec.ndim != 1:
         raise RuntimeError(f"{name}: cannot handle multidimensional {what}: shape {w.shape}")
     if w._spec.size != n:
@@ -36,7 +35,7 @@ def _variables(name: str, m: Any, y: Any, rowvar: bool) -> Tensor:
     """One row per variable."""
     rows: list[Tensor] = []
     for given in (m,) if y is None else (m, y):
-        x = floating(given, name)
+        x = as_inexact(given, name)
         shape = x._spec.shape
         if len(shape) > 2:
             raise ValueError(f"{name}: takes arrays of up to two axes, not of shape {x.shape}")
@@ -238,7 +237,7 @@ def _totals(name: str, numbers: Tensor, weights: Any, shape: tuple[int, ...]) ->
 
 def _normed(total: Tensor, edges: Sequence[Tensor]) -> Tensor:
     """Densities: totals divided by the bins' sizes and their sum."""
-    total = floating(total, "histogram")
+    total = as_inexact(total, "histogram")
     out = total / ns.sum(total)
     for k, e in enumerate(edges):
         widths = ns.diff(cast(e, total._spec.dtype))
@@ -373,7 +372,7 @@ def _grid(
         place = place * (e._spec.size + 1) + _numbers(p, e)
     total = _totals(name, place, weights, shape)
     if not total._spec.differentiable:
-        total = cast(total, floating(points[0], name)._spec.dtype)
+        total = cast(total, as_inexact(points[0], name)._spec.dtype)
     return (_normed(total, edges) if density else total), edges
 
 
