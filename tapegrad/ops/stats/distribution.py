@@ -20,7 +20,7 @@ from tapegrad.ops.table import Sample, ns, public
 from tapegrad.spec import FLOAT64, result_dtype
 from tapegrad.tensor import Tensor
 
-__all__ = ["Distribution", "distribution", "standard"]
+__all__ = ["Distribution", "distribution", "floating", "scipy_reference"]
 
 METHODS = {
     "logpdf": "The logarithm of the density of {it} at ``x``.",
@@ -117,13 +117,8 @@ def floating(values: Sequence[Any]) -> list[Tensor]:
 
 def standard(d: Distribution, x: Tensor, loc: Any, scale: Any) -> Tensor:
     """The standard variable."""
-    if loc.__class__ in (int, float) and loc == 0:
-        centred = x
-    else:
-        centred = x - loc
-    if d.discrete or (scale.__class__ in (int, float) and scale == 1):
-        return centred
-    return centred / scale
+    centred = x if _number(loc) and loc == 0 else x - loc
+    return centred if d.discrete or (_number(scale) and scale == 1) else centred / scale
 
 
 def _read(d: Distribution, name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[Tensor, list, Any, Any]:
@@ -257,12 +252,14 @@ def _register(d: Distribution, name: str, way: Callable) -> None:
     public(
         home="stats",
         name=f"{d.name}.{name}",
-        reference=_scipy(d.name, name),
+        reference=scipy_reference(d.name, name),
         samples=_samples(d, name),
     )(function)
 
 
-def _scipy(distribution: str, name: str) -> Callable:
+def scipy_reference(distribution: str, name: str) -> Callable:
+    """SciPy's method of that name, imported when it is called."""
+
     def reference(*args: Any, **kwargs: Any) -> Any:
         import scipy.stats
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.ops.record import as_operand, composite
-from tapegrad.ops.stats.distribution import floating
+from tapegrad.ops.stats.distribution import floating, scipy_reference
 from tapegrad.ops.table import Sample, ns, public
 from tapegrad.tensor import Tensor
 
@@ -16,15 +16,6 @@ __all__: list[str] = []
 
 LOG_2PI = math.log(2.0 * math.pi)
 SUM_ERROR = 1e-9  # SciPy's tolerance for what should sum to one
-
-
-def _reference(distribution: str, name: str) -> Any:
-    def reference(*args: Any, **kwargs: Any) -> Any:
-        import scipy.stats
-
-        return getattr(getattr(scipy.stats, distribution), name)(*args, **kwargs)
-
-    return reference
 
 
 # --- multivariate normal --------------------------------------------------------------------------
@@ -43,7 +34,7 @@ NORMAL_SAMPLES = (
 @public(
     home="stats",
     name="multivariate_normal.logpdf",
-    reference=_reference("multivariate_normal", "logpdf"),
+    reference=scipy_reference("multivariate_normal", "logpdf"),
     samples=NORMAL_SAMPLES,
 )
 @composite
@@ -108,7 +99,7 @@ def _normal_logpdf(x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool 
 @public(
     home="stats",
     name="multivariate_normal.pdf",
-    reference=_reference("multivariate_normal", "pdf"),
+    reference=scipy_reference("multivariate_normal", "pdf"),
     samples=NORMAL_SAMPLES,
 )
 @composite
@@ -141,7 +132,7 @@ DIRICHLET_SAMPLES = (
 @public(
     home="stats",
     name="dirichlet.logpdf",
-    reference=_reference("dirichlet", "logpdf"),
+    reference=scipy_reference("dirichlet", "logpdf"),
     samples=DIRICHLET_SAMPLES,
 )
 @composite
@@ -186,7 +177,7 @@ def _dirichlet_logpdf(x: Any, alpha: Any) -> Tensor:
 @public(
     home="stats",
     name="dirichlet.pdf",
-    reference=_reference("dirichlet", "pdf"),
+    reference=scipy_reference("dirichlet", "pdf"),
     samples=DIRICHLET_SAMPLES,
 )
 @composite
@@ -205,7 +196,7 @@ def _dirichlet_pdf(x: Any, alpha: Any) -> Tensor:
 @public(
     home="stats",
     name="multinomial.logpmf",
-    reference=_reference("multinomial", "logpmf"),
+    reference=scipy_reference("multinomial", "logpmf"),
     samples=(
         Sample(
             ((3,),),
